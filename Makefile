@@ -1,0 +1,39 @@
+# make demo    environment, then every artefact at demo scale: no download, minutes
+# make test    environment, then linters, types and tests
+# make check   linters and types alone
+# make locks   new versions into envs/*.txt (needs uv)
+# make clean   removes what was made, the environment and finished runs included
+
+PYTHON ?= python3
+BIN := .venv/bin
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: demo test check locks clean
+
+demo: .venv/workflow.txt
+	@$(BIN)/snakemake --cores all --config scale=demo
+	@echo "Report: outputs/demo/report.html"
+	@echo "Tables: $$(echo outputs/demo/tables/*.md)"
+
+test: check
+	@$(BIN)/python -m pytest --numprocesses 2
+
+check: .venv/develop.txt
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/snakefmt --check Snakefile rules
+	@$(BIN)/snakemake --lint
+	@$(BIN)/nbstripout --verify notebooks/*.ipynb
+
+# A lock is installed when its copy in .venv is the same. The development lock holds
+# the workflow's versions too.
+.venv/%.txt: envs/%.txt pyproject.toml
+	@PYTHON="$(PYTHON)" sh envs/install.sh $<
+
+locks:
+	uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --quiet --upgrade envs/workflow.in --output-file envs/workflow.txt
+	uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --quiet --upgrade envs/develop.in --output-file envs/develop.txt
+
+clean:
+	rm -rf .venv .snakemake resources $(filter-out outputs/README.md,$(wildcard outputs/*))

@@ -1,0 +1,37 @@
+# Lapwing: every table and figure, from official files to one report.
+#
+#   snakemake --cores all                         every artefact, at the scale of config.yaml
+#   snakemake --cores all table_1                 one artefact
+#   snakemake --cores all --config scale=paper    the published size
+
+
+configfile: "config.yaml"
+
+
+include: "rules/common.smk"  # settings, studies, selection; refuses mistakes before any job
+include: "rules/download.smk"
+include: "rules/prepare.smk"
+include: "rules/corrupt.smk"
+include: "rules/train.smk"
+include: "rules/aggregate.smk"
+include: "rules/present.smk"
+include: "rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        rules.report.output,
+
+
+# One target per artefact: `snakemake table_1`.
+for artefact in plan.artefacts:
+
+    rule:
+        name:
+            artefact
+        input:
+            files_of_artefact(artefact),
+
+
+check_targets(rule.name for rule in workflow.rules)

@@ -1,0 +1,25 @@
+#!/bin/sh
+# Installs a lock and Lapwing itself into .venv; says in one sentence what is missing.
+#   PYTHON=python3 sh envs/install.sh envs/workflow.txt
+set -eu
+lock=$1
+
+fail() {
+    echo "lapwing: $1" >&2
+    exit 1
+}
+
+command -v "$PYTHON" >/dev/null ||
+    fail "There is no $PYTHON; install it with: apt-get install python3 python3-venv"
+"$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
+    fail "$("$PYTHON" --version) is too old, 3.11 or newer is needed; install one and name it: make demo PYTHON=python3.12"
+command -v git >/dev/null ||
+    fail "There is no git; install it with: apt-get install git"
+"$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
+    fail "$PYTHON has no venv module; install it with: apt-get install python3-venv"
+
+[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
+echo "Installing $lock into .venv (about 5 GB with PyTorch's CUDA builds, some minutes the first time)."
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+cp "$lock" ".venv/$(basename "$lock")"

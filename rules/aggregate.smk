@@ -1,0 +1,24 @@
+rule aggregate:
+    """Collect what the parts of a study left in one tidy table each."""
+    input:
+        metrics=metrics_of_study,
+        sources=sources_of_study,
+        runs=runs_of_study,
+    output:
+        results="<results>/results/{study}.parquet",
+        sources="<results>/results/{study}_sources.parquet",
+        runs="<results>/results/{study}_runs.parquet",
+    log:
+        "<logs>/aggregate/{study}.log",
+    benchmark:
+        "<logs>/aggregate/{study}.tsv"
+    container:
+        "containers/present.sif"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        study=study_shown,
+    script:
+        "../scripts/aggregate.py"

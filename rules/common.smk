@@ -1,0 +1,223 @@
+"""What the rules share: the plan, the paths of its files, and the check of targets."""
+
+import contextlib
+import io
+import re
+import sys
+from pathlib import Path
+
+from snakemake.cli import parse_args
+
+from lapwing.datasets import datasets
+from lapwing.errors import UserError, as_one_sentence, did_you_mean
+from lapwing.plan import Plan
+
+with as_one_sentence():
+    plan = Plan(config, raw=Path("resources/raw"))
+
+# Scripts see the checked settings, with every default filled in.
+config.update(plan.settings.model_dump(mode="json"))
+
+FORMS = {"table": ("tables", ("csv", "md", "tex")), "figure": ("figures", ("pdf", "png", "svg"))}
+
+
+pathvars:
+    results=f"outputs/{plan.settings.scale}",
+    logs=f"outputs/{plan.settings.scale}/logs",
+    run=f"outputs/{plan.settings.scale}/runs/{{study}}/{{part}}",
+
+
+def any_of(words):
+    """A pattern for a wildcard: one of these words, or nothing at all if there are none."""
+    return "|".join(map(re.escape, sorted(words))) or "(?!)"
+
+
+def artefacts_of_kind(kind):
+    return any_of(name for name, artefact in plan.artefacts.items() if artefact.kind == kind)
+
+
+wildcard_constraints:
+    dataset=any_of({corruption.dataset for corruption in plan.corruptions.values()}),
+    corruption="[a-z][a-z0-9_]*",
+    key=any_of(plan.corruptions),
+    seed="[0-9]+",
+    study=any_of(plan.studies),
+    part="[A-Za-z0-9_.+-]+",
+    artefact=any_of(plan.artefacts),
+
+
+# -- datasets and corruptions ----------------------------------------------------------------------
+
+
+def files_of_dataset(wildcards):
+    """What decides the raw files: their names and digests, not where they come from."""
+    files = datasets.get(wildcards.dataset).files
+    return [[file.name, file.size, file.sha256 or file.md5] for file in files]
+
+
+def version_of_dataset(wildcards):
+    return datasets.get(wildcards.dataset).version
+
+
+def settings_of_corruption(wildcards):
+    return plan.corruptions[wildcards.key].model_dump(mode="json")
+
+
+# -- training --------------------------------------------------------------------------------------
+
+
+def cells_of_part(wildcards):
+    return plan.parts[wildcards.study][wildcards.part]
+
+
+def jobs_of_part(wildcards):
+    return [cell.job() for cell in cells_of_part(wildcards)]
+
+
+def data_of_part(wildcards):
+    names = {cell.settings.corruption.dataset for cell in cells_of_part(wildcards)}
+    return [f"<results>/data/{name}.safetensors" for name in sorted(names)]
+
+
+def corrupted_of_part(wildcards):
+    """The corruption artefacts of a part's runs; the methods of a seed share one."""
+    return sorted({file for cell in cells_of_part(wildcards) for file in corrupted_of_cell(cell)})
+
+
+def corrupted_of_cell(cell):
+    corruption = cell.settings.corruption
+    folder = f"<results>/corrupted/{corruption.dataset}/{corruption.name}-{corruption.key}"
+    return [f"{folder}/seed={seed}.safetensors" for seed in cell.seeds]
+
+
+def minutes_of_part(wildcards):
+    """What a cluster grants a part: ten minutes and three times the estimate."""
+    return 10 + int(3 * plan.minutes_of(wildcards.study, wildcards.part))
+
+
+# -- results of a study ----------------------------------------------------------------------------
+
+
+def of_every_part(study, file):
+    return [f"<results>/runs/{study}/{part}/{file}" for part in plan.parts[study]]
+
+
+def metrics_of_study(wildcards):
+    return of_every_part(wildcards.study, "metrics.parquet")
+
+
+def sources_of_study(wildcards):
+    return of_every_part(wildcards.study, "sources.parquet")
+
+
+def runs_of_study(wildcards):
+    return of_every_part(wildcards.study, "runs.json")
+
+
+def study_shown(wildcards):
+    name = wildcards.study
+    return {"name": name, "cells": [cell.shown() for cell in plan.selected[name]]}
+
+
+# -- artefacts -------------------------------------------------------------------------------------
+
+
+def of_every_study(artefact, ending):
+    return [f"<results>/results/{name}{ending}" for name in plan.studies_with_runs(artefact)]
+
+
+def results_of_artefact(wildcards):
+    return of_every_study(wildcards.artefact, ".parquet")
+
+
+def sources_of_artefact(wildcards):
+    return of_every_study(wildcards.artefact, "_sources.parquet")
+
+
+def runs_of_artefact(wildcards):
+    return of_every_study(wildcards.artefact, "_runs.parquet")
+
+
+def notebook_of_artefact(wildcards):
+    """The artefact's own notebook, else the general one."""
+    own = Path("notebooks", f"{wildcards.artefact}.ipynb")
+    return str(own) if own.is_file() else "notebooks/artefact.ipynb"
+
+
+def description_shown(wildcards):
+    return plan.artefacts[wildcards.artefact].model_dump(mode="json")
+
+
+def cells_shown(wildcards):
+    return plan.cells_shown(wildcards.artefact)
+
+
+def files_of_artefact(artefact):
+    """What an artefact consists of; nothing if it is left out, which by name is an error."""
+    if artefact in plan.left_out:
+        return []
+    folder, endings = FORMS[plan.artefacts[artefact].kind]
+    files = [f"<results>/{folder}/{artefact}.{ending}" for ending in endings]
+    return files + [f"<results>/notebooks/{artefact}.{ending}" for ending in ("ipynb", "html")]
+
+
+def files_of_all_artefacts(wildcards):
+    return [file for artefact in plan.made for file in files_of_artefact(artefact)]
+
+
+def runs_of_all_studies(wildcards):
+    return sorted({file for artefact in plan.made for file in of_every_study(artefact, "_runs.parquet")})
+
+
+def artefacts_shown(wildcards):
+    return [artefact_shown(name) for name in plan.made]
+
+
+def artefact_shown(name):
+    artefact = plan.artefacts[name]
+    folder, endings = FORMS[artefact.kind]
+    results = f"outputs/{plan.settings.scale}"
+    return {
+        "name": name,
+        "description": artefact.model_dump(mode="json"),
+        artefact.kind: {ending: f"{results}/{folder}/{name}.{ending}" for ending in endings},
+        "html": f"{results}/notebooks/{name}.html",
+    }
+
+
+def left_out_shown(wildcards):
+    return [{"name": name, "why": why} for name, why in plan.left_out.items()]
+
+
+def settings_shown(wildcards):
+    """What decides what the report shows; not where data lie on this machine."""
+    return {"scale": plan.settings.scale, "only": plan.settings.only}
+
+
+# -- what was asked for ----------------------------------------------------------------------------
+
+
+def requested_targets():
+    """The targets on the command line.
+
+    While the Snakefile is read only Snakemake's own parser knows them; where Snakemake is
+    used as a library there are none.
+    """
+    if Path(sys.argv[0]).name not in ("snakemake", "__main__.py"):
+        return []
+    with contextlib.redirect_stderr(io.StringIO()):  # it says a second time which profile it reads
+        return list(parse_args(sys.argv[1:])[1].targets)
+
+
+def check_targets(rules):
+    """Refuse a misspelt target, and one that cannot be made, in one sentence."""
+    rules, targets = list(rules), requested_targets()
+    with as_one_sentence():
+        for target in targets:
+            if target in plan.left_out:
+                raise UserError(f"{target} cannot be made: {plan.left_out[target]}")
+            if target not in rules and not set(target) & set("./"):
+                raise UserError(f"There is no target {target}; {did_you_mean(target, rules)}")
+    if not targets or "all" in targets:
+        for artefact, why in plan.left_out.items():
+            print(f"lapwing: {artefact} is left out: {why}", file=sys.stderr)

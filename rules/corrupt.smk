@@ -1,0 +1,20 @@
+rule corrupt:
+    """Decide sources, corrupted samples and labels for one seed; shared by all methods."""
+    input:
+        rules.prepare.output,
+    output:
+        "<results>/corrupted/{dataset}/{corruption}-{key}/seed={seed}.safetensors",
+    log:
+        "<logs>/corrupt/{dataset}/{corruption}-{key}/seed={seed}.log",
+    cache: True
+    container:
+        "containers/data.sif"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    params:
+        settings=settings_of_corruption,
+        seed="{seed}",
+    script:
+        "../scripts/corrupt.py"

@@ -1,0 +1,25 @@
+rule report:
+    """One page with every artefact, ours beside published, and where each number comes from."""
+    input:
+        artefacts=files_of_all_artefacts,
+        runs=runs_of_all_studies,
+    output:
+        "<results>/report.html",
+    log:
+        "<logs>/report.log",
+    benchmark:
+        "<logs>/report.tsv"
+    localrule: True
+    container:
+        "containers/present.sif"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=10,
+    params:
+        artefacts=artefacts_shown,
+        left_out=left_out_shown,
+        scale=plan.settings.scale,
+        settings=settings_shown,
+    script:
+        "../scripts/report.py"

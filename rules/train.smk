@@ -1,0 +1,26 @@
+rule train:
+    """Train the runs of a part; those that are finished are not trained again.
+
+    `params` holds all that decides the numbers, so a run is trained anew exactly when they would change.
+    """
+    input:
+        data=data_of_part,
+        corrupted=corrupted_of_part,
+    output:
+        metrics="<run>/metrics.parquet",
+        sources="<run>/sources.parquet",
+        runs="<run>/runs.json",
+    log:
+        "<logs>/train/{study}/{part}.log",
+    benchmark:
+        "<logs>/train/{study}/{part}.tsv"
+    container:
+        "containers/train.sif"
+    threads: 1
+    resources:
+        mem_mb=plan.settings.memory_mb,
+        runtime=minutes_of_part,
+    params:
+        cells=jobs_of_part,
+    script:
+        "../scripts/train.py"

@@ -1,0 +1,7 @@
+from pathlib import Path
+
+from lapwing.datasets.prepare import prepare
+from lapwing.errors import logged
+
+with logged(snakemake.log[0]):
+    prepare(snakemake.params.dataset, Path(snakemake.input[0]), Path(snakemake.output[0]))

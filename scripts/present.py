@@ -1,0 +1,20 @@
+from pathlib import Path
+
+from lapwing.errors import logged
+from lapwing.results.present import present
+
+with logged(snakemake.log[0]):
+    paths = dict(snakemake.output.items())
+    pages = {kind: Path(paths.pop(kind)) for kind in ("notebook", "html")}
+    artefact = {
+        "artefact": snakemake.wildcards.artefact,
+        "description": snakemake.params.description,
+        "cells": snakemake.params.cells,
+        "scale": snakemake.params.scale,
+        "published": str(Path(snakemake.input.published).parent),
+        "results": list(snakemake.input.results),
+        "sources": list(snakemake.input.sources),
+        "runs": list(snakemake.input.runs),
+        "table" if "csv" in paths else "figure": paths,
+    }
+    present(Path(snakemake.input.notebook), artefact, pages)

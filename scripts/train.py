@@ -1,0 +1,13 @@
+from pathlib import Path
+
+from lapwing.errors import logged
+from lapwing.training.job import train_part
+
+with logged(snakemake.log[0]):
+    train_part(
+        snakemake.params.cells,
+        data=[Path(path) for path in snakemake.input.data],
+        corrupted=[Path(path) for path in snakemake.input.corrupted],
+        finished=Path(snakemake.config["finished_runs"]),
+        out={name: Path(path) for name, path in snakemake.output.items()},
+    )

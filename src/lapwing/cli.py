@@ -1,0 +1,68 @@
+"""`lapwing`: what there is — datasets, corruptions, models, methods, studies — and the generated reference."""
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from lapwing.errors import as_one_sentence
+from lapwing.registry import Registry
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; a user's mistake is one sentence and exit code 1."""
+    options = _parser().parse_args(arguments)
+    with as_one_sentence():
+        options.run(options)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="lapwing", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="command")
+
+    def command(name: str, text: str, run: Callable[[argparse.Namespace], None]) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run, command=name)
+        return added
+
+    for plural in ("datasets", "corruptions", "models", "methods"):
+        command(plural, f"list the {plural}", _list_entries)
+    studies = command("studies", "list the studies, their artefacts and their number of runs", _list_studies)
+    studies.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
+    reference = command("reference", "write the generated pages of the documentation", _write_reference)
+    reference.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
+    reference.add_argument("out", type=Path, help="the folder to write to, for instance docs")
+    return parser
+
+
+def _list_entries(options: argparse.Namespace) -> None:
+    registry = _registry(options.command)
+    for name in registry.names():
+        print(f"{name:22} {registry.get(name).title}")
+
+
+def _registry(plural: str) -> Registry:
+    from lapwing.study import REGISTRIES, models
+
+    return models if plural == "models" else REGISTRIES[plural.removesuffix("s")]
+
+
+def _list_studies(options: argparse.Namespace) -> None:
+    from lapwing.study import SCALES, read_studies
+
+    studies = {scale: read_studies(options.folder, scale) for scale in SCALES}
+    for name in studies["paper"]:
+        runs = (
+            f"{scale} {sum(len(cell.seeds) for cell in studies[scale][name].cells)} runs" for scale in SCALES
+        )
+        study = studies["paper"][name]
+        print(f"{name:22} {study.title} ({', '.join(study.artefacts)}; {', '.join(runs)})")
+
+
+def _write_reference(options: argparse.Namespace) -> None:
+    from lapwing.files import write_text
+    from lapwing.reference import pages
+
+    for name, text in pages(options.folder).items():
+        write_text(options.out / name, text)
+        print(f"wrote {options.out / name}", file=sys.stderr)

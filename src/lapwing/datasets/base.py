@@ -1,0 +1,135 @@
+"""What a dataset declares: its files, their digests, its licence, and how the files become arrays."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from lapwing.files import Array
+
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a file turned out to hold."""
+
+    size: int
+    sha256: str
+    md5: str
+    beginning: bytes
+    """Its first bytes, which tell a web page from data."""
+
+    @property
+    def is_web_page(self) -> bool:
+        """Whether it begins as an HTML page does."""
+        return self.beginning.lstrip().lower().startswith((b"<!doctype html", b"<html"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Content:
+    """A file by name, and what its authors or the usual loaders publish of its bytes.
+
+    The digest is a SHA-256, or where only that is published an MD5 and the size; where neither is
+    known, none: that of the first download is recorded, and compared afterwards.
+    """
+
+    name: str
+    size: int | None = None
+    sha256: str | None = None
+    md5: str | None = None
+    largest: int = 1024 * MIB
+    """Bytes that are accepted at most where the size is not known."""
+
+    @property
+    def limit(self) -> int:
+        """Bytes that are accepted at most."""
+        return self.largest if self.size is None else self.size
+
+    @property
+    def has_digest(self) -> bool:
+        """Whether a digest is published."""
+        return bool(self.sha256 or self.md5)
+
+    def mismatch(self, found: Found) -> str | None:
+        """How `found` differs from what is published, as the end of a sentence that begins with the file."""
+        kind = "SHA-256" if self.sha256 else "MD5"
+        expected, digest = (self.sha256, found.sha256) if self.sha256 else (self.md5, found.md5)
+        if expected in (None, digest) and self.size in (None, found.size):
+            return None
+        has = f"{kind} {digest} and {found.size} bytes" if expected else f"{found.size} bytes"
+        wants = [f"{kind} {expected}"] * bool(expected) + [f"{self.size} bytes"] * bool(self.size)
+        page = " (it is a web page)" if found.is_web_page else ""
+        return f"has {has}{page}, expected {' and '.join(wants)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Member(Content):
+    """A file inside an archive; its name is its path there."""
+
+    copy_sha256: str | None = None
+    """The SHA-256 of a known copy with the same values, accepted when it comes without its archive."""
+
+    @property
+    def alone(self) -> Content:
+        """What is expected of it when it comes without its archive."""
+        if self.copy_sha256 is None:
+            return self
+        return Content(name=self.name, sha256=self.copy_sha256, largest=self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteFile(Content):
+    """A file to fetch; of an archive only its `members` are kept."""
+
+    urls: tuple[str, ...]
+    """The official address first, then known copies."""
+    members: tuple[Member, ...] = ()
+
+    @property
+    def kept(self) -> tuple[Content, ...]:
+        """What the raw folder holds of it."""
+        return self.members or (self,)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a person must accept before the data may be fetched or used."""
+
+    key: str
+    """The word for `data.accept` in config.yaml."""
+    address: str
+    """Where they are to be read."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dataset:
+    """One published collection.
+
+    `read` turns a complete raw folder into `train/inputs` (uint8 images [N, C, H, W], or float32
+    features [N, D]), `train/targets` (int64 [N]; float32 [N] for regression), and `test/inputs`,
+    `test/targets` where the collection has a test split.
+    """
+
+    title: str
+    version: int
+    """Goes up when what `read` gives changes."""
+    task: Literal["classification", "regression"]
+    classes: int | None
+    scale: float
+    """What uint8 inputs are multiplied by; 1.0 for features."""
+    input_shape: tuple[int, ...]
+    """Of one sample."""
+    rows: Mapping[str, int]
+    """The samples of each split: {"train": 60000, "test": 10000}."""
+    licence: str
+    read: Callable[[Path], dict[str, Array]]
+    terms: Terms | None = None
+    mirror_folder: str = ""
+    """The name of its folder in a mirror; empty where there are no files."""
+    files: tuple[RemoteFile, ...] = field(default=())
+
+    @property
+    def kept(self) -> tuple[Content, ...]:
+        """All files that the complete raw folder holds."""
+        return tuple(content for file in self.files for content in file.kept)

@@ -1,0 +1,44 @@
+"""Find the files of a dataset in mirrors: local folders laid out as `<mirror folder>/<official file name>`.
+
+A mirror may hold an archive or its members: under their paths in the archive, in the mirror folder
+or in the mirror itself, so that a folder into which an archive was unpacked is a mirror too.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lapwing.datasets.base import Dataset, RemoteFile
+
+
+def mirror_copies(file: RemoteFile, dataset: Dataset, mirrors: Sequence[Path]) -> dict[str, Path]:
+    """Where a file is, or all members of an archive are: {name: path}; empty where there is neither."""
+    whole = _first([mirror / dataset.mirror_folder / file.name for mirror in mirrors])
+    if whole:
+        return {file.name: whole}
+    folders = [folder for mirror in mirrors for folder in (mirror / dataset.mirror_folder, mirror)]
+    members = {member.name: _first([folder / member.name for folder in folders]) for member in file.members}
+    found = {name: path for name, path in members.items() if path}
+    return found if len(found) == len(members) else {}
+
+
+def _first(paths: Sequence[Path]) -> Path | None:
+    return next((path for path in paths if path.is_file()), None)
+
+
+def what_is_missing(
+    key: str, dataset: Dataset, files: Sequence[RemoteFile], mirrors: Sequence[Path]
+) -> str | None:
+    """The sentence that names those of `files` that no mirror has; None if each is there."""
+    missing = [file for file in files if not mirror_copies(file, dataset, mirrors)]
+    if not missing:
+        return None
+    names = ", ".join(f"{file.name}{' or its members' * bool(file.members)}" for file in missing)
+    if not mirrors:
+        why, remedy = (
+            "no data.mirror is set",
+            f"set it to a folder that holds {dataset.mirror_folder}/ with {names}",
+        )
+    else:
+        folders = " or ".join(str(mirror / dataset.mirror_folder) for mirror in mirrors)
+        why, remedy = f"{folders} (data.mirror) lacks {names}", "put what is missing there"
+    return f"{key}: data.offline is true and {why}; {remedy}, or set data.offline: false in config.yaml."

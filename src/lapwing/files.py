@@ -1,0 +1,245 @@
+"""Whole files: written aside, synced and renamed; they say how they were made, and are checked when read.
+
+Three formats, each with a content hash and an `about` (what made it) inside: arrays in
+safetensors, tables in parquet, everything else in JSON.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import safetensors
+import safetensors.numpy
+
+from lapwing.errors import UserError
+
+Array = npt.NDArray[Any]
+About = Mapping[str, Any]
+
+
+class DamagedFile(UserError):
+    """A file whose content is not what was written."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        """Name the file, what is wrong, and the command that has it made again."""
+        real = "" if path.resolve() == path.absolute() else f" {path.resolve()}"  # a link into a cache
+        super().__init__(
+            f"{path} is damaged ({why}); delete it and start again, it will be made anew: rm {path}{real}"
+        )
+        self.path = path
+
+
+@contextlib.contextmanager
+def written_aside(path: Path) -> Iterator[Path]:
+    """A path to write to; it becomes `path`, whole and synced, when the block ends without an error.
+
+    What is there under the name `path` before stays until then. Nothing is left behind by an error;
+    after a kill at most a file `part-…` is.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f"part-{os.getpid()}-{path.name}")
+    try:
+        yield aside
+        sync(aside)
+        aside.replace(path)
+        sync(path.parent)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def sync(path: Path) -> None:
+    """Have the system write a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` whole."""
+    with written_aside(path) as aside:
+        aside.write_text(text, encoding="utf-8")
+
+
+def canonical(value: Any) -> str:
+    """JSON with sorted keys and no spaces: equal values have equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def content_key(value: Any, length: int = 12) -> str:
+    """A short hash of a JSON value, for names of files that it decides."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# -- what made a file --------------------------------------------------------------------------------
+
+
+def _header(about: About, digest: str) -> dict[str, Any]:
+    """What each file says of itself; `check` makes a damaged `about` as noticeable as damaged content."""
+    return {"about": dict(about), "sha256": digest, "check": content_key([about, digest])}
+
+
+def _checked(header: Any) -> dict[str, Any]:
+    """The header of a file, if it is one that `_header` made; else a ValueError, KeyError or TypeError."""
+    if header["check"] != content_key([header["about"], header["sha256"]]):
+        raise ValueError("what it says of itself does not match its hash")
+    return cast(dict[str, Any], header)
+
+
+# -- JSON ------------------------------------------------------------------------------------------
+
+
+def write_json(path: Path, content: Any, about: About | None = None) -> None:
+    """Write a JSON value with its hash."""
+    content = json.loads(canonical(content))  # as it will be read: keys are text, and sorted as such
+    whole = {**_header(about or {}, _hash_of_json(content)), "content": content}
+    write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """The value that `write_json` wrote.
+
+    Raises:
+        DamagedFile: it is not what was written.
+    """
+    _must_exist(path)
+    try:
+        whole = json.loads(path.read_bytes())
+        header, content = _checked(whole), whole["content"]
+        digest = _hash_of_json(content)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise DamagedFile(path, "it is not the JSON that was written") from None
+    if digest != header["sha256"]:
+        raise DamagedFile(path, "its content does not match its hash")
+    return content
+
+
+def _hash_of_json(content: Any) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+# -- arrays ----------------------------------------------------------------------------------------
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array], about: About) -> None:
+    """Write named arrays and what made them as one safetensors file."""
+    whole = {name: _as_stored(array) for name, array in arrays.items()}
+    # One metadata key: safetensors writes several in an order that changes from run to run.
+    metadata = {"lapwing": canonical(_header(about, _hash_of_arrays(whole)))}
+    with written_aside(path) as aside:
+        try:
+            safetensors.numpy.save_file(whole, aside, metadata)
+        except safetensors.SafetensorError as error:  # also where the disk is full
+            raise OSError(f"{error}") from error
+
+
+def _as_stored(array: Array) -> Array:
+    """In row-major order and the machine's byte order."""
+    return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+
+
+def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """The arrays of a file, and its `about`.
+
+    Raises:
+        DamagedFile: it is not what was written.
+    """
+    header = _read_header(path)
+    try:
+        arrays = safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise DamagedFile(path, f"{error}") from None
+    if _hash_of_arrays(arrays) != header["sha256"]:
+        raise DamagedFile(path, "its content does not match its hash")
+    return arrays, header["about"]
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """The `about` of a file of arrays, without reading the arrays."""
+    return cast(dict[str, Any], _read_header(path)["about"])
+
+
+def content_hash(path: Path) -> str:
+    """The hash that a file of arrays says its content has; `read_arrays` checks it."""
+    return cast(str, _read_header(path)["sha256"])
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    _must_exist(path)
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            return _checked(json.loads(file.metadata()["lapwing"]))
+    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(path, f"{error}") from None
+
+
+def _hash_of_arrays(arrays: Mapping[str, Array]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = arrays[name]
+        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(array.reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
+
+
+# -- tables ----------------------------------------------------------------------------------------
+
+
+def write_table(path: Path, frame: pd.DataFrame, about: About) -> None:
+    """Write a table and what made it as one parquet file."""
+    table = pa.Table.from_pandas(frame, preserve_index=False).replace_schema_metadata(None)
+    whole = canonical(_header(about, _hash_of_table(table)))
+    with written_aside(path) as aside:
+        pq.write_table(table.replace_schema_metadata({"lapwing": whole}), aside)
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The table of a file.
+
+    Raises:
+        DamagedFile: it is not what was written.
+    """
+    _must_exist(path)
+    try:
+        table = pq.read_table(path, partitioning=None)
+        header = _checked(json.loads(table.schema.metadata[b"lapwing"]))
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedFile(path, f"{error}") from None
+    table = table.replace_schema_metadata(None)
+    if _hash_of_table(table) != header["sha256"]:
+        raise DamagedFile(path, "its content does not match its hash")
+    return cast(pd.DataFrame, table.to_pandas())
+
+
+def _hash_of_table(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for name, column in zip(table.schema.names, table.columns, strict=True):
+        digest.update(canonical([name, str(column.type), len(column)]).encode())
+        if pa.types.is_primitive(column.type) and not column.null_count:
+            digest.update(np.ascontiguousarray(column.to_numpy()).view(np.uint8).data)
+        else:
+            digest.update(repr(column.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _must_exist(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.")

@@ -1,0 +1,92 @@
+"""What is to be made: the checked settings, the studies at their scale, and the cells that are selected."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from lapwing.corruption.base import CorruptionSettings
+from lapwing.datasets.download import check_available
+from lapwing.results.artefact import Artefact
+from lapwing.schema import validate
+from lapwing.settings import Settings
+from lapwing.study import Cell, Study, parts, read_studies, select
+
+
+class Plan:
+    """Everything that the workflow wants to know about what it was asked for.
+
+    Args:
+        config: the content of `config.yaml`, with what the command line says.
+        raw: the folder of downloaded files.
+
+    Raises:
+        UserError: one sentence about the first mistake in the settings or in any study.
+    """
+
+    def __init__(self, config: Mapping[str, Any], raw: Path) -> None:
+        self.settings = validate(Settings, config, "config")
+        self.raw = raw
+        self.studies: dict[str, Study] = read_studies(self.settings.studies, self.settings.scale)
+        self.selected: dict[str, list[Cell]] = select(self.studies, self.settings.only)
+        self.parts = {name: parts(study, self.selected[name]) for name, study in self.studies.items()}
+
+    @cached_property
+    def artefacts(self) -> dict[str, Artefact]:
+        """Every artefact of every study."""
+        return {
+            name: artefact
+            for study in self.studies.values()
+            for name, artefact in sorted(study.artefacts.items())
+        }
+
+    @cached_property
+    def left_out(self) -> dict[str, str]:
+        """The artefacts that cannot be made now, and the one thing to do about each."""
+        return {name: why for name in self.artefacts if (why := self._why_left_out(name))}
+
+    @cached_property
+    def made(self) -> list[str]:
+        """The artefacts that can be made."""
+        return [name for name in self.artefacts if name not in self.left_out]
+
+    @cached_property
+    def corruptions(self) -> dict[str, CorruptionSettings]:
+        """What the selected cells ask of the corrupt stage, by key."""
+        settings = (cell.settings.corruption for cells in self.selected.values() for cell in cells)
+        return {corruption.key: corruption for corruption in settings}
+
+    def studies_of(self, artefact: str) -> list[str]:
+        """The studies that an artefact reads, its own first."""
+        own = next(name for name, study in self.studies.items() if artefact in study.artefacts)
+        return [own, *self.artefacts[artefact].studies]
+
+    def studies_with_runs(self, artefact: str) -> list[str]:
+        """Those of them that have a selected cell."""
+        return [name for name in self.studies_of(artefact) if self.selected[name]]
+
+    def cells_shown(self, artefact: str) -> list[dict[str, Any]]:
+        """Every cell of an artefact's studies; one that is not selected has no seeds."""
+        shown = []
+        for name in self.studies_of(artefact):
+            seeds = {str(cell.axes): cell.seeds for cell in self.selected[name]}
+            shown += [
+                {**cell.shown(), "seeds": seeds.get(str(cell.axes), [])} for cell in self.studies[name].cells
+            ]
+        return shown
+
+    def minutes_of(self, study: str, part: str) -> float:
+        """The studies' own estimate of a part's training, on one core."""
+        return sum(cell.minutes_per_run * len(cell.seeds) for cell in self.parts[study][part])
+
+    def _why_left_out(self, artefact: str) -> str | None:
+        names = self.studies_of(artefact)
+        if any(self.studies[name].cells for name in names) and not self.studies_with_runs(artefact):
+            return f"config key only selects none of its cells (it is {self.settings.only})."
+        data = self.settings.data
+        wanted = {cell.settings.corruption.dataset for name in names for cell in self.selected[name]}
+        problems = (
+            check_available(name, data.mirror, data.offline, data.accept, self.raw / name)
+            for name in sorted(wanted)
+        )
+        return next(filter(None, problems), None)

@@ -1,0 +1,1 @@
+"""From runs to tables, figures and a report, beside the published values; imports no torch."""

@@ -1,0 +1,189 @@
+"""The results of a study as one tidy table of each kind, from the files of its parts."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from lapwing import files
+from lapwing.errors import UserError
+from lapwing.results.artefact import Axis, Cell
+
+METRIC_COLUMNS = ["seed", "epoch", "split", "metric", "value"]
+SOURCE_COLUMNS = ["seed", "epoch", "source", "is_corrupt", "mean_loss", "unreliability", "multiplier"]
+
+Point = tuple[Axis, ...]
+"""The values of a cell's axes, in the order of the study's axes."""
+
+
+def aggregate(
+    metrics: Sequence[Path],
+    sources: Sequence[Path],
+    runs: Sequence[Path],
+    study: Mapping[str, Any],
+    out: Mapping[str, Path],
+) -> None:
+    """Put the parts of a study together.
+
+    Args:
+        metrics: `metrics.parquet` of each part.
+        sources: `sources.parquet` of each part.
+        runs: `runs.json` of each part.
+        study: `{"name": …, "cells": [{axes…, "metric": {…}, "seeds": […]}]}`; cells without seeds
+            were not asked for.
+        out: the files to write: `results`, `sources`, `runs`.
+
+    Raises:
+        UserError: a file is damaged or not one of this study, a run is missing, twice there or cut
+            short, or a value is not finite.
+    """
+    name = study["name"]
+    cells = [Cell.read(cell) for cell in study["cells"]]
+    all_runs = _runs_of(name, runs)
+    results = _joined(metrics, METRIC_COLUMNS, cells)
+    history = _joined(sources, SOURCE_COLUMNS, cells)
+    _check_runs(name, cells, all_runs)
+    _check_results(name, cells, results, all_runs)
+    _refuse_twice(name, history, [*_axes(cells), "seed", "epoch", "source"])
+    about = {"study": name, "cells": len(cells), "runs": len(all_runs)}
+    for kind, table in (("results", results), ("sources", history), ("runs", all_runs)):
+        files.write_table(Path(out[kind]), table, about | {"kind": kind})
+
+
+def read_results(results: Iterable[str | Path]) -> pd.DataFrame:
+    """Read the tidy tables of one or several studies behind an artefact, as one."""
+    tables = [files.read_table(Path(path)) for path in results]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def without_diverged(results: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the runs that diverged: their last epoch is not their end."""
+    if runs.empty or results.empty:
+        return results
+    lost = runs[runs["diverged_epoch"].notna()]
+    keys = [column for column in results if column in runs and column not in METRIC_COLUMNS[1:]]
+    known = set(lost[keys].itertuples(index=False, name=None))
+    is_lost = [row in known for row in results[keys].itertuples(index=False, name=None)]
+    return results[~np.array(is_lost, dtype=bool)]
+
+
+# -- metrics and sources ------------------------------------------------------------------------------
+
+
+def _joined(paths: Sequence[Path], columns: list[str], cells: list[Cell]) -> pd.DataFrame:
+    """The rows of all parts, in the order of the files; columns as the study has them."""
+    expected = [*_axes(cells), *columns]
+    tables = []
+    for path in paths:
+        table = files.read_table(Path(path))
+        if set(table.columns) != set(expected):
+            there, wanted = ", ".join(table.columns), ", ".join(expected)
+            raise UserError(f"{path}: its columns are {there}; a part of this study has {wanted}.")
+        _check_cells(Path(path), table, cells)
+        tables.append(table[expected])
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=expected)
+
+
+def _check_cells(path: Path, table: pd.DataFrame, cells: list[Cell]) -> None:
+    """Every row belongs to a run that was asked for: not a file of another study under our name."""
+    asked = _asked(cells)
+    keys = [*_axes(cells), "seed"]
+    for row in table[keys].drop_duplicates().itertuples(index=False, name=None):
+        if row not in asked:
+            shown = _shown(keys, row)
+            raise UserError(f"{path}: {shown} is no run of this study; make the file anew: rm {path}")
+
+
+def _check_results(name: str, cells: list[Cell], results: pd.DataFrame, runs: pd.DataFrame) -> None:
+    axes = _axes(cells)
+    if not axes:
+        return
+    _refuse_twice(name, results, [*axes, "seed", "epoch", "split", "metric"])
+    wrong = results[~np.isfinite(results["value"].astype(float))]
+    if len(wrong):
+        keys = [*axes, "seed", "epoch", "metric"]
+        raise UserError(f"{name}: a value is not finite: {_shown(keys, wrong[keys].iloc[0])}.")
+    whole = without_diverged(results, runs)
+    ends = whole[whole["split"] == "test"].groupby([*axes, "seed"], sort=False)["epoch"].max()
+    _check_lengths(name, axes, ends)
+    ended = set(ends.index)
+    diverged = set(_points(runs[runs["diverged_epoch"].notna()], axes))
+    for run in _asked(cells):
+        if run not in ended and run not in diverged:
+            raise UserError(f"{name}: there are no test results of {_shown([*axes, 'seed'], run)}.")
+
+
+def _check_lengths(name: str, axes: list[str], ends: "pd.Series[int]") -> None:
+    """All runs of a cell have the same number of epochs."""
+    lengths = ends.groupby(level=axes, sort=False).agg(["min", "max"])
+    uneven = lengths[lengths["min"] != lengths["max"]]
+    if len(uneven):
+        point = uneven.index[0] if len(axes) > 1 else (uneven.index[0],)
+        shortest, longest = uneven.iloc[0]
+        cell = _shown(axes, point)
+        raise UserError(f"{name}: the runs of {cell} end at different epochs ({shortest} and {longest}).")
+
+
+def _refuse_twice(name: str, table: pd.DataFrame, keys: list[str]) -> None:
+    twice = table[table.duplicated(keys)]
+    if len(twice):
+        raise UserError(f"{name}: twice there: {_shown(keys, twice[keys].iloc[0])}.")
+
+
+# -- runs ---------------------------------------------------------------------------------------------
+
+
+def _runs_of(study: str, paths: Sequence[Path]) -> pd.DataFrame:
+    rows = [_flat(run) for path in paths for run in files.read_json(Path(path))]
+    table = pd.DataFrame([{"study": study, **row} for row in rows])
+    if table.empty:
+        table = pd.DataFrame(columns=["study", "seed", "seconds", "diverged_epoch", "diverged_step"])
+    return table.astype({"diverged_epoch": "Int64", "diverged_step": "Int64"})
+
+
+def _flat(run: Mapping[str, Any]) -> dict[str, Any]:
+    """One row of a run: versions and divergence as columns, settings as text."""
+    row = {key: value for key, value in run.items() if key not in ("versions", "diverged", "settings")}
+    versions = {f"version_{name}": version for name, version in (run.get("versions") or {}).items()}
+    diverged = run.get("diverged") or {}
+    ends = {"diverged_epoch": diverged.get("epoch"), "diverged_step": diverged.get("step")}
+    return row | ends | versions | {"settings": files.canonical(run.get("settings"))}
+
+
+def _check_runs(name: str, cells: list[Cell], runs: pd.DataFrame) -> None:
+    axes = _axes(cells)
+    missing = {*axes, "seed", "key", "seconds"} - set(runs.columns)
+    if len(runs) and missing:
+        raise UserError(f"{name}: the runs say nothing of {', '.join(sorted(missing))}.")
+    there = Counter(_points(runs, axes)) if len(runs) else Counter()
+    asked = _asked(cells)
+    for run, times in there.items():
+        if run not in asked or times > 1:
+            why = "was not asked for" if run not in asked else "is there twice"
+            raise UserError(f"{name}: run {_shown([*axes, 'seed'], run)} {why}.")
+    for run in asked:
+        if run not in there:
+            raise UserError(f"{name}: run {_shown([*axes, 'seed'], run)} is missing.")
+
+
+# -- words --------------------------------------------------------------------------------------------
+
+
+def _axes(cells: list[Cell]) -> list[str]:
+    return list(cells[0].axes) if cells else []
+
+
+def _asked(cells: list[Cell]) -> dict[Point, None]:
+    """Every run asked for, as the values of its axes and its seed, in order."""
+    return {(*cell.axes.values(), seed): None for cell in cells for seed in cell.seeds}
+
+
+def _points(table: pd.DataFrame, axes: list[str]) -> list[Point]:
+    return list(table[[*axes, "seed"]].itertuples(index=False, name=None))
+
+
+def _shown(keys: Iterable[str], values: Iterable[Any]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in zip(keys, values, strict=True))

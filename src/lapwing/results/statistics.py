@@ -1,0 +1,155 @@
+"""Readings of runs, their summaries, and the comparison of ours with the published; pure functions.
+
+Nothing here knows files, layouts or names of methods. Values are in the unit in which they are shown.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import scipy.stats
+
+Verdict = Literal["reproduced", "differs", "not decided", "not comparable"]
+CONFIDENCE = 0.95
+TEST_LEVEL = 0.05
+
+
+# -- one number per run ----------------------------------------------------------------------------
+
+
+def read_run(epochs: pd.DataFrame, reading: str, better: str) -> float:
+    """Read one number from a run.
+
+    Args:
+        epochs: columns epoch and value, of one metric on the test split.
+        reading: `last`, `best` (over the epochs, so chosen on the test split) or `mean_last_<k>`.
+        better: `higher` or `lower`.
+    """
+    values = epochs.sort_values("epoch")["value"]
+    if reading == "last":
+        return float(values.iloc[-1])
+    if reading == "best":
+        return float(values.max() if better == "higher" else values.min())
+    return float(values.tail(int(reading.removeprefix("mean_last_"))).mean())
+
+
+# -- a cell ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A sample of runs: mean, sample standard deviation (n - 1; NaN for one run), and how many."""
+
+    mean: float
+    std: float
+    n: int
+
+    @property
+    def standard_error(self) -> float:
+        """The standard error of the mean."""
+        return self.std / math.sqrt(self.n) if self.n else math.nan
+
+
+def summarise(values: Iterable[float]) -> Summary:
+    """Summarise one value per run."""
+    sample = np.array(list(values), dtype=float)
+    mean = float(sample.mean()) if sample.size else math.nan
+    std = float(sample.std(ddof=1)) if sample.size > 1 else math.nan
+    return Summary(mean, std, sample.size)
+
+
+# -- ours against the published ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Ours minus the published: a 95 % interval, and what it says."""
+
+    difference: float
+    low: float
+    high: float
+    margin: float
+    verdict: Verdict
+
+
+def compare(ours: Summary, published: Summary, smallest_margin: float) -> Comparison:
+    """Compare two samples (design section 7).
+
+    The margin is one published standard deviation, but at least `smallest_margin`. Two one-sided
+    Welch tests at 5 % within it: reproduced. The whole 95 % interval beyond it: differs.
+    Otherwise, and always when one of the samples has fewer than two runs: not decided.
+    """
+    difference = ours.mean - published.mean
+    margin = max(published.std, smallest_margin) if published.std == published.std else smallest_margin
+    if ours.n < 2 or published.n < 2:
+        return Comparison(difference, math.nan, math.nan, margin, "not decided")
+    low, high = welch_interval(ours, published, CONFIDENCE)
+    return Comparison(difference, low, high, margin, _verdict(ours, published, low, high, margin))
+
+
+def _verdict(ours: Summary, published: Summary, low: float, high: float, margin: float) -> Verdict:
+    inner_low, inner_high = welch_interval(ours, published, 1 - 2 * TEST_LEVEL)
+    if -margin < inner_low and inner_high < margin:
+        return "reproduced"
+    if low > margin or high < -margin:
+        return "differs"
+    return "not decided"
+
+
+def welch_interval(ours: Summary, published: Summary, confidence: float) -> tuple[float, float]:
+    """The interval of the difference of two means whose variances may differ.
+
+    Two one-sided tests at level a pass exactly when the interval of confidence 1 - 2a lies
+    within the margin.
+    """
+    difference = ours.mean - published.mean
+    a, b = ours.standard_error**2, published.standard_error**2
+    if a + b == 0:
+        return difference, difference
+    freedom = (a + b) ** 2 / (a**2 / (ours.n - 1) + b**2 / (published.n - 1))
+    half = float(scipy.stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(a + b)
+    return difference - half, difference + half
+
+
+# -- differences within a seed -----------------------------------------------------------------------
+
+
+def paired_differences(values: Mapping[int, float], against: Mapping[int, float]) -> Summary:
+    """Summarise `values` minus `against` over the seeds that both have.
+
+    The two methods of a seed share initialisation, sources and corruption, so that the
+    difference within a seed is sharper than that of the means.
+    """
+    return summarise(values[seed] - against[seed] for seed in sorted(set(values) & set(against)))
+
+
+def in_standard_errors(ours: Summary, published: Summary) -> float:
+    """Ours minus the published, in combined standard errors; NaN where one is unknown."""
+    difference = ours.mean - published.mean
+    combined = math.hypot(ours.standard_error, published.standard_error)
+    if combined == 0:
+        return 0.0 if difference == 0 else math.copysign(math.inf, difference)
+    return difference / combined
+
+
+# -- the order of methods ----------------------------------------------------------------------------
+
+
+def same_ordering(ours: Mapping[str, float], published: Mapping[str, float], decimals: int) -> bool | None:
+    """Whether no two methods stand the other way round; None with fewer than two to compare.
+
+    Means are compared as they are shown, with `decimals`; a tie on one side contradicts nothing.
+    """
+    shared = sorted(set(ours) & set(published))
+    if len(shared) < 2:
+        return None
+    pairs = itertools.combinations(shared, 2)
+    return all(_sign(ours, a, b, decimals) * _sign(published, a, b, decimals) >= 0 for a, b in pairs)
+
+
+def _sign(means: Mapping[str, float], a: str, b: str, decimals: int) -> float:
+    return float(np.sign(round(means[a], decimals) - round(means[b], decimals)))

@@ -1,0 +1,286 @@
+"""Training data resident on the device, as measured to be fastest; a batch is an index operation.
+
+Two ways to hold the inputs (measured, Fashion-MNIST, one CPU thread; `benchmarks/epoch.py`):
+
+- `Arranged`: the rows of each replica in training order, ready to be used, K × N rows. Batches of the layout
+  `blocks` are then slices and cost nothing. Also holds what an input corruption makes, row by row.
+- `Shared`: one copy of the prepared rows in their own type for all replicas. Batches gather rows and scale them:
+  from uint8 that takes half the time of a gather from float32, and a quarter of the memory.
+
+The rule: `Arranged` for `blocks` as long as its rows fit into `ARRANGED_BYTES`, and always where inputs
+are corrupted; else `Shared`. `widest_stack` says how many seeds may train together so that they fit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lapwing.corruption.base import corrupt_inputs
+from lapwing.files import Array
+from lapwing.training.settings import Layout
+
+ARRANGED_BYTES = 2 * 2**30
+"""Most memory for arranged rows, all replicas together; one replica may always have what it needs."""
+
+CHUNK = 4096
+"""Rows that are brought into their final form at a time."""
+
+Alter = Callable[[Array, Array], Array]
+"""(inputs [n, …] scaled, positions [n]) → inputs [n, …]."""
+
+
+@dataclass(frozen=True)
+class Replica:
+    """What one seed trains on: rows of the prepared inputs, and what is decided about each position.
+
+    Who is corrupt is here for the trainer's diagnostics only; no method sees it.
+    """
+
+    seed: int
+    index: Array
+    """[N] the prepared row behind each training position."""
+    targets: Array
+    """[N]"""
+    source: Array | None = None
+    """[N] source ids, 0 … S − 1."""
+    is_corrupt_source: Array | None = None
+    """[S] bool."""
+    altered: Array | None = None
+    """[n] positions whose inputs are corrupted."""
+    alter: Alter | None = None
+
+    @classmethod
+    def from_artefact(cls, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> Replica:
+        """A seed's decisions out of its corruption artefact."""
+        rule = about.get("input_rule")
+        return cls(
+            seed=about["seed"],
+            index=arrays["index"],
+            targets=arrays["targets"],
+            source=arrays["source"],
+            is_corrupt_source=arrays["is_corrupt_source"].astype(bool),
+            altered=np.flatnonzero(arrays["is_corrupted"]) if rule else None,
+            alter=(lambda inputs, positions: corrupt_inputs(rule, inputs, positions)) if rule else None,
+        )
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Prepared inputs [M, …] in their own type, and the factor that makes them the network's."""
+
+    inputs: Array
+    scale: float = 1.0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one sample."""
+        return tuple(self.inputs.shape[1:])
+
+    def bytes_as(self, dtype: torch.dtype) -> int:
+        """Size of one sample in the network's type."""
+        return prod(self.shape) * dtype.itemsize
+
+    def scaled(self, rows: Array) -> Array:
+        """[n] rows as float32 [n, …]."""
+        chosen = self.inputs[rows].astype(np.float32)
+        return chosen if self.scale == 1.0 else chosen * np.float32(self.scale)
+
+
+def widest_stack(rows: Rows, replica: Replica, layout: Layout, dtype: torch.dtype) -> int:
+    """How many replicas like this one may train together within `ARRANGED_BYTES`, at least 1."""
+    if replica.alter is None and layout == "mixed":
+        return len(replica.index)  # rows are shared: no limit from here
+    per_replica = len(replica.index) * rows.bytes_as(dtype)
+    return max(1, ARRANGED_BYTES // per_replica)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """How rows lie in memory: images channels last where convolutions on a CPU want that, and come back as [C, H, W]."""
+
+    sample: tuple[int, ...]
+    channels_last: bool
+
+    @property
+    def stored(self) -> tuple[int, ...]:
+        """Shape of a sample as it lies in memory."""
+        return (*self.sample[1:], self.sample[0]) if self.channels_last else self.sample
+
+    def store(self, inputs: Tensor) -> Tensor:
+        """[n, …] inputs as they lie in memory."""
+        return inputs.movedim(1, -1).contiguous() if self.channels_last else inputs.contiguous()
+
+    def seen(self, stored: Tensor) -> Tensor:
+        """[…, *stored] as the network sees it, a view."""
+        return stored.movedim(-1, -3) if self.channels_last else stored
+
+
+class Arranged:
+    """Rows of each replica in training order, [K, N, …] in the network's type."""
+
+    def __init__(self, rows: Rows, replicas: Sequence[Replica], shape: Shape, dtype: torch.dtype, device: torch.device):
+        number = len(replicas[0].index)
+        self._shape = shape
+        self._stored = torch.empty((len(replicas), number, *shape.stored), dtype=dtype, device=device)
+        for stored, replica in zip(self._stored, replicas, strict=True):
+            for start in range(0, number, CHUNK):
+                positions = np.arange(start, min(start + CHUNK, number))
+                inputs = torch.from_numpy(_inputs_at(rows, replica, positions))
+                stored[start : start + len(positions)] = shape.store(inputs).to(device, dtype)
+        offsets = torch.arange(len(replicas), device=device)[:, None] * number
+        self._offsets = offsets
+        self._flat = self._stored.view(-1, prod(shape.stored))
+
+    def slices(self, size: int) -> list[Tensor]:
+        """All batches in training order, [K, B, …] each: views."""
+        return [self._shape.seen(part) for part in self._stored.split(size, 1)]
+
+    def prepare(self, positions: Tensor) -> Tensor:
+        """Where positions [K, n] lie, for `gather`."""
+        return positions + self._offsets
+
+    def gather(self, places: Tensor) -> Tensor:
+        """Inputs [K, B, …] at prepared places [K, B]."""
+        picked = self._flat.index_select(0, places.reshape(-1))
+        return self._shape.seen(picked.view(*places.shape, *self._shape.stored))
+
+
+class Shared:
+    """One copy of the prepared rows in their own type for all replicas."""
+
+    def __init__(self, rows: Rows, index: Tensor, shape: Shape, dtype: torch.dtype, device: torch.device):
+        stored = shape.store(torch.from_numpy(np.ascontiguousarray(rows.inputs)))
+        self._flat = stored.view(len(stored), -1).to(device)
+        self._index, self._scale, self._shape, self._dtype = index, rows.scale, shape, dtype
+
+    def prepare(self, positions: Tensor) -> Tensor:
+        """Where positions [K, n] lie, for `gather`."""
+        return self._index.gather(1, positions)
+
+    def gather(self, places: Tensor) -> Tensor:
+        """Inputs [K, B, …] at prepared places [K, B]."""
+        picked = self._flat.index_select(0, places.reshape(-1)).to(self._dtype)
+        scaled = picked if self._scale == 1.0 else picked.mul_(self._scale)
+        return self._shape.seen(scaled.view(*places.shape, *self._shape.stored))
+
+
+def _inputs_at(rows: Rows, replica: Replica, positions: Array) -> Array:
+    """Inputs [n, …] at training positions, corrupted where the replica says so."""
+    inputs = rows.scaled(replica.index[positions])
+    if replica.alter is not None and replica.altered is not None:
+        chosen = np.isin(positions, replica.altered)
+        if chosen.any():
+            inputs[chosen] = replica.alter(inputs[chosen], positions[chosen])
+    return inputs
+
+
+class TrainingData:
+    """What K replicas train on: inputs, and decisions [K, N] on the device.
+
+    Attributes:
+        samples: N, the same for all replicas.
+        sources: S, 0 where samples have no source.
+        targets: [K, N] int64 classes, or numbers of the network's type.
+        source: [K, N] int64, or None.
+    """
+
+    def __init__(
+        self,
+        rows: Rows,
+        replicas: Sequence[Replica],
+        *,
+        layout: Layout,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        channels_last: bool = False,
+    ) -> None:
+        device = torch.device(device)
+        shape = Shape(rows.shape, channels_last and len(rows.shape) == 3)
+        self.layout, self.device = layout, device
+        self.samples = len(replicas[0].index)
+        self.index = stacked([replica.index for replica in replicas], device).long()
+        self.targets = stacked([replica.targets for replica in replicas], device)
+        self.targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets.long()
+        self.source, self.sources = _sources(replicas, device)
+        fits = len(replicas) * self.samples * rows.bytes_as(dtype) <= ARRANGED_BYTES
+        altered = any(replica.alter is not None for replica in replicas)
+        self.inputs: Arranged | Shared
+        if altered or (layout == "blocks" and fits):
+            self.inputs = Arranged(rows, replicas, shape, dtype, device)
+        else:
+            self.inputs = Shared(rows, self.index, shape, dtype, device)
+
+    def single_source_batches(self, size: int) -> bool:
+        """Whether every batch of `size` samples comes from one source; waits for the device."""
+        if self.source is None or self.layout != "blocks":
+            return False
+        return all(bool((part == part[:, :1]).all()) for part in self.source.split(size, 1))
+
+
+def stacked(arrays: Sequence[Array], device: torch.device) -> Tensor:
+    """One array per replica as a tensor [K, …]."""
+    return torch.from_numpy(np.stack(arrays)).to(device)
+
+
+def _sources(replicas: Sequence[Replica], device: torch.device) -> tuple[Tensor | None, int]:
+    ids = [replica.source for replica in replicas]
+    known = [source for source in ids if source is not None]
+    if len(known) < len(ids):
+        return None, 0
+    flags = replicas[0].is_corrupt_source
+    number = max(int(source.max()) for source in known) + 1 if flags is None else len(flags)
+    return stacked(known, device).long(), number
+
+
+class TestData:
+    """The test rows, never corrupted, in their own type; scaled as they are used."""
+
+    __test__ = False
+
+    def __init__(
+        self,
+        rows: Rows,
+        targets: Sequence[Array],
+        index: Sequence[Array] | None = None,
+        *,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        channels_last: bool = False,
+    ) -> None:
+        """Hold test rows.
+
+        Args:
+            rows: the prepared inputs.
+            targets: [M] for each replica; one entry where all test on the same rows.
+            index: the rows of each replica where the study splits them off; None: all rows, for all replicas.
+            dtype: the network's.
+            device: where they lie.
+            channels_last: how images lie in memory.
+        """
+        device = torch.device(device)
+        self._shape = Shape(rows.shape, channels_last and len(rows.shape) == 3)
+        self._stored = self._shape.store(torch.from_numpy(np.ascontiguousarray(rows.inputs))).to(device)
+        self._scale, self._dtype = rows.scale, dtype
+        self._index = None if index is None else stacked(index, device).long()
+        self.targets = stacked(targets, device)
+        self.targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets.long()
+        self.samples = self.targets.shape[1]
+
+    def chunks(self, size: int) -> list[tuple[int, int]]:
+        """Bounds of chunks of `size` rows."""
+        return [(start, min(start + size, self.samples)) for start in range(0, self.samples, size)]
+
+    def take(self, replicas: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Inputs [K, n, …] and targets [K, n] of a chunk; replicas share memory where they share rows."""
+        rows = self._stored[start:stop] if self._index is None else self._stored[self._index[:, start:stop]]
+        inputs = rows.to(self._dtype) * self._scale
+        if self._index is None:
+            inputs = inputs.expand(replicas, *inputs.shape)
+        return self._shape.seen(inputs), self.targets[:, start:stop].expand(replicas, -1)

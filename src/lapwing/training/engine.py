@@ -1,0 +1,289 @@
+"""The trainer: K runs of one cell side by side; nothing in a step waits for the device."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812
+from torch import Tensor
+
+from lapwing.methods.base import Batch, Method, Term
+from lapwing.training.data import Arranged, TestData, TrainingData
+from lapwing.training.metrics import test_metrics, train_metrics
+from lapwing.training.optimisers import StackedOptimiser, learning_rate, maker
+from lapwing.training.randomness import generator
+from lapwing.training.settings import TrainingSettings
+from lapwing.training.stack import Backend, Build, Stack
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+EVALUATED = 500
+"""Rows per pass in evaluation: the activations of a convolution on more of them leave the cache."""
+
+
+@dataclass
+class _Log:
+    """What the steps of an epoch leave on the device; it is read once, at the end."""
+
+    losses: list[Tensor] = field(default_factory=list)
+    """[K, B] per step."""
+    correct: list[Tensor] = field(default_factory=list)
+    """[K, B] bool per step; none for regression."""
+    sources: list[Tensor] = field(default_factory=list)
+    """[K, B] per step; none where samples have no source."""
+    objectives: list[list[Tensor]] = field(default_factory=list)
+    """[K] per network and step."""
+
+
+class Training:
+    """K runs of one cell while they train. It is also what a method sees: it holds no truth about corruption.
+
+    Attributes:
+        replicas: K.
+        seeds: of each replica.
+        networks: the stacks of networks, one for most methods.
+        optimisers: one for each network.
+        epoch: 0-based; epochs trained so far when none is under way.
+        steps: taken so far.
+        classes: None for regression.
+        samples: N, training positions.
+        sources: S, 0 where samples have no source.
+        alive: [K] bool; false once a replica has diverged.
+        diverged: for each replica None, or the epoch and the step in it (both 1-based) that ended it.
+    """
+
+    def __init__(
+        self,
+        settings: TrainingSettings,
+        method: Method,
+        build: Build,
+        seeds: Sequence[int],
+        data: TrainingData,
+        *,
+        classes: int | None,
+        backend: Backend = "loop",
+        meta: TrainingData | None = None,
+    ) -> None:
+        self.settings, self.method, self.data, self.meta = settings, method, data, meta
+        self.seeds, self.replicas, self.classes = list(seeds), len(seeds), classes
+        self.samples, self.sources = data.samples, data.sources
+        self.device, self.dtype = data.device, DTYPES[settings.precision]
+        self.networks = [
+            Stack(build, seeds, network=n, backend=backend, dtype=self.dtype, device=self.device)
+            for n in range(method.networks)
+        ]
+        make = maker(settings.optimiser)
+        self.optimisers = [StackedOptimiser(network.parameters.values(), make) for network in self.networks]
+        self.epoch = self.steps = 0
+        self.alive = torch.ones(self.replicas, dtype=torch.bool, device=self.device)
+        self.diverged: list[tuple[int, int] | None] = [None] * self.replicas
+        self._all_alive = True
+        self._ones = torch.ones(self.replicas, dtype=self.dtype, device=self.device)
+        self._positions = torch.arange(self.samples, device=self.device).expand(self.replicas, -1)
+        self._in_order: list[Batch] | None = None
+        self._log = _Log()
+        method.setup(self)
+
+    # -- data --------------------------------------------------------------------------------------
+
+    def batches(self, members: Tensor | None = None, purpose: str = "order") -> Iterator[Batch]:
+        """All batches of an epoch, in the order of the layout.
+
+        Args:
+            members: [K, n] positions to go through, equally many for each replica; None: all.
+            purpose: names the shuffle, for methods that go through the data in several ways.
+        """
+        if members is None and self.data.layout == "blocks" and isinstance(self.data.inputs, Arranged):
+            if self._in_order is None:
+                self._in_order = list(self._sliced(self.data.inputs))
+            return iter(self._in_order)
+        members = self._positions if members is None else members
+        if self.data.layout == "mixed":
+            members = members.gather(1, self._permutations(members.shape[1], purpose, self.epoch))
+        return self._gathered(self.data, members)
+
+    def meta_batch(self, size: int) -> Batch:
+        """`size` clean samples; which, is a function of seed and step only."""
+        if self.meta is None:
+            raise ValueError("this training has no meta set")
+        size = min(size, self.meta.samples)
+        turn, place = divmod(self.steps, self.meta.samples // size)
+        order = self._permutations(self.meta.samples, "meta", turn)
+        return next(self._gathered(self.meta, order[:, place * size : (place + 1) * size]))
+
+    @torch.no_grad()
+    def full_pass(self, network: int = 0) -> Iterator[tuple[Batch, Tensor]]:
+        """Every training sample in order of position, with the outputs of a network in evaluation."""
+        stack = self.networks[network]
+        stack.train(False)
+        for batch in self._gathered(self.data, self._positions):
+            yield batch, stack(batch.inputs)
+        stack.train(True)
+
+    def _permutations(self, number: int, purpose: str, turn: int) -> Tensor:
+        orders = [torch.randperm(number, generator=generator(seed, purpose, turn)) for seed in self.seeds]
+        return torch.stack(orders).to(self.device)
+
+    def _sliced(self, inputs: Arranged) -> Iterator[Batch]:
+        """The batches of the layout `blocks`: views that are made once, the same in every epoch."""
+        size = self.settings.batch_size
+        decisions = [t.split(size, 1) for t in (self.data.targets, self._positions)]
+        sources = itertools.repeat(None) if self.data.source is None else self.data.source.split(size, 1)
+        for rows, targets, index, source in zip(inputs.slices(size), *decisions, sources):  # noqa: B905
+            yield Batch(rows, targets, index, source)
+
+    def _gathered(self, data: TrainingData, positions: Tensor) -> Iterator[Batch]:
+        """Batches at positions [K, n]; what is small is gathered once, the inputs batch by batch."""
+        size = self.settings.batch_size
+        places = data.inputs.prepare(positions).split(size, 1)
+        decisions = [t.split(size, 1) for t in (data.targets.gather(1, positions), positions)]
+        sources = data.source.gather(1, positions).split(size, 1) if data.source is not None else None
+        for number, place in enumerate(places):
+            targets, index = (parts[number] for parts in decisions)
+            yield Batch(data.inputs.gather(place), targets, index, sources[number] if sources else None)
+
+    # -- training ----------------------------------------------------------------------------------
+
+    def sample_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Cross-entropy on the outputs [K, B, C], whatever they are, or squared error on [K, B, 1]: [K, B]."""
+        if self.classes is None:
+            return (outputs.squeeze(-1) - targets).square()
+        classes_first = outputs.movedim(-1, 0).contiguous().unsqueeze(0)  # far faster on a CPU
+        return F.cross_entropy(classes_first, targets.unsqueeze(0), reduction="none").squeeze(0)
+
+    def step(self, batch: Batch) -> None:
+        """One step of all networks of all replicas; the order of the hooks is the contract's."""
+        method = self.method
+        outputs = [method.forward(self, network, batch) for network in self.networks]
+        losses = [method.sample_losses(self, output, batch) for output in outputs]
+        terms = method.objectives(self, batch, outputs, losses)
+        for optimiser in self.optimisers:
+            optimiser.clear_gradients()
+        torch.autograd.backward([term.value for term in terms], [self._ones] * len(terms))
+        detached = [loss.detach() for loss in losses]
+        for network, loss in zip(self.networks, detached, strict=True):
+            method.edit_gradients(self, batch, network, loss)
+        for optimiser, term in zip(self.optimisers, terms, strict=True):
+            optimiser.step(self._active(term))
+        method.after_step(self, batch, outputs, detached)
+        self._record(batch, method.predictions(outputs[0]), detached[0], terms)
+        self.steps += 1
+
+    def _active(self, term: Term) -> Tensor | None:
+        if self._all_alive:
+            return term.active
+        return self.alive if term.active is None else term.active & self.alive
+
+    def _record(self, batch: Batch, predictions: Tensor, losses: Tensor, terms: Sequence[Term]) -> None:
+        """Keep what the metrics of the epoch need; nothing is computed that can wait."""
+        log = self._log
+        log.losses.append(losses)
+        log.objectives.append([term.value.detach() for term in terms])
+        if self.classes is not None:
+            log.correct.append(predictions.detach().contiguous().argmax(-1) == batch.targets)
+        if batch.source is not None:
+            log.sources.append(batch.source)
+
+    def train_epoch(self, test: TestData) -> dict[str, Tensor]:
+        """Train one epoch, then test.
+
+        Returns:
+            Metric → [K], or [K, S] for those of the sources, on the host: the only wait for the device.
+        """
+        for optimiser in self.optimisers:
+            optimiser.set_learning_rate(self._learning_rate())
+        self._log = _Log()
+        self.method.on_epoch_start(self)
+        self.method.run_epoch(self)
+        self.method.on_epoch_end(self)
+        self._stop_diverged()
+        measured = {**self._train_metrics(), **self.evaluate(test), **self._source_metrics()}
+        self.epoch += 1
+        return {name: values.detach().to("cpu", torch.float64) for name, values in measured.items()}
+
+    def _learning_rate(self) -> float:
+        settings = self.settings
+        return learning_rate(settings.optimiser, settings.schedule, self.epoch, settings.epochs)
+
+    def _stop_diverged(self) -> None:
+        """Freeze the replicas that had an objective that is not finite, and remember where."""
+        objectives = torch.stack([torch.stack(values) for values in self._log.objectives])
+        finite = objectives.isfinite().all(1)
+        first = finite.long().cumprod(0).sum(0)
+        self.alive &= finite.all(0)
+        self._all_alive = bool(self.alive.all())
+        if self._all_alive:
+            return
+        for row, (alive, step) in enumerate(zip(self.alive.tolist(), first.tolist(), strict=True)):
+            if not alive and self.diverged[row] is None:
+                self.diverged[row] = (self.epoch + 1, step + 1)
+
+    # -- measuring ---------------------------------------------------------------------------------
+
+    def _train_metrics(self) -> dict[str, Tensor]:
+        log = self._log
+        source = torch.cat(log.sources, 1) if log.sources else None
+        correct = torch.cat(log.correct, 1) if log.correct else None
+        return train_metrics(torch.cat(log.losses, 1), correct, source, self.sources)
+
+    def _source_metrics(self) -> dict[str, Tensor]:
+        found = self.method.source_diagnostics()
+        if found is None:
+            return {}
+        return {"source/unreliability": found.unreliability, "source/multiplier": found.multiplier}
+
+    @torch.no_grad()
+    def evaluate(self, test: TestData) -> dict[str, Tensor]:
+        """Loss and accuracies [K] of the first network on the test rows."""
+        network = self.networks[0]
+        network.train(False)
+        sums: dict[str, Tensor] = {}
+        for start, stop in test.chunks(EVALUATED):
+            inputs, targets = test.take(self.replicas, start, stop)
+            outputs = self.method.predictions(self.method.predict(self, inputs))
+            losses = self.sample_losses(outputs, targets)
+            for name, values in test_metrics(losses, outputs, targets, self.classes).items():
+                sums[name] = sums[name] + values if name in sums else values
+        network.train(True)
+        return {name: values / test.samples for name, values in sums.items()}
+
+    # -- state -------------------------------------------------------------------------------------
+
+    def state(self) -> dict[str, Tensor]:
+        """All that a replica owns, [K, …] each; random streams are functions of the seed and need no saving."""
+        state: dict[str, Tensor] = {"alive": self.alive}
+        state |= {f"method/{name}": tensor for name, tensor in self.method.state().items()}
+        for number, (network, optimiser) in enumerate(zip(self.networks, self.optimisers, strict=True)):
+            where = f"network_{number}"
+            state |= {f"{where}/parameter/{name}": p.detach() for name, p in network.parameters.items()}
+            state |= {f"{where}/buffer/{name}": b for name, b in network.buffers.items()}
+            for name, kept in zip(network.parameters, optimiser.states(), strict=True):
+                state |= {
+                    f"{where}/optimiser/{name}/{what}": t if t.ndim else t.expand(self.replicas)
+                    for what, t in kept.items()
+                }
+        return state
+
+    def counters(self) -> dict[str, Any]:
+        """What all replicas share."""
+        return {"epoch": self.epoch, "steps": self.steps, "calls": [n.calls for n in self.networks]}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
+        """Go on where another training of the same runs was."""
+        self.epoch, self.steps = counters["epoch"], counters["steps"]
+        for number, (network, optimiser) in enumerate(zip(self.networks, self.optimisers, strict=True)):
+            network.calls = counters["calls"][number]
+            where = f"network_{number}/optimiser/"
+            if any(name.startswith(where) for name in state):
+                optimiser.create_states()
+        ours = self.state()
+        if ours.keys() != state.keys():
+            raise ValueError(f"another state: {sorted(ours.keys() ^ state.keys())}")
+        for name, tensor in ours.items():
+            tensor[...] = state[name].to(tensor.device)
+        self._all_alive = bool(self.alive.all())

@@ -1,0 +1,176 @@
+"""Runs that were trained before, and where unfinished ones stand: memory only, and it is never trusted blindly.
+
+    <folder>/<key>/seed=<s>/{metrics.parquet, sources.parquet, run.json}     a finished run, whole or absent
+    <folder>/<key>/checkpoint-seeds=<…>.safetensors                          a stack of runs at the end of an epoch
+    <folder>/<key>/lock-seed=<s>                                             held while a process works on the run
+
+The key is a hash of what decides the numbers. What is read is checked; what is damaged is renamed to
+`damaged-…`, named in the log, and trained again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from lapwing import files
+from lapwing.files import Array
+from lapwing.training.settings import RunSettings
+
+log = logging.getLogger(__name__)
+
+
+def run_key(settings: RunSettings, data: str) -> str:
+    """The key of a cell's runs: its settings and the content hash of the prepared data."""
+    return files.content_key({"settings": settings.model_dump(mode="json"), "data": data}, length=16)
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a run leaves: tables without the columns of axes and seed, and how it was made."""
+
+    metrics: pd.DataFrame
+    sources: pd.DataFrame
+    about: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """K runs at the end of an epoch: arrays [K, …], and what they share."""
+
+    path: Path
+    seeds: tuple[int, ...]
+    arrays: Mapping[str, Array]
+    about: Mapping[str, Any]
+
+    def of(self, seeds: Sequence[int]) -> dict[str, Array]:
+        """The rows of some of its seeds."""
+        rows = [self.seeds.index(seed) for seed in seeds]
+        return {name: array[rows] for name, array in self.arrays.items()}
+
+
+class FinishedRuns:
+    """The finished and unfinished runs of one key."""
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.key = key
+        self.folder = folder / key
+
+    # -- finished runs -----------------------------------------------------------------------------
+
+    def read(self, seed: int) -> FinishedRun | None:
+        """A finished run, or None; a damaged one is set aside."""
+        folder = self._run(seed)
+        if not folder.is_dir():
+            return None
+        try:
+            about = files.read_json(folder / "run.json")
+            if (about["key"], about["seed"]) != (self.key, seed):
+                raise files.DamagedFile(folder, "it belongs to another run")
+            metrics = files.read_table(folder / "metrics.parquet")
+            return FinishedRun(metrics, files.read_table(folder / "sources.parquet"), about)
+        except (files.UserError, KeyError, TypeError) as error:
+            self._set_aside(folder, error)
+            return None
+
+    def write(self, seed: int, run: FinishedRun) -> None:
+        """Keep a finished run: written aside, then renamed, so that it is whole or absent."""
+        self._clear_leftovers(seed)
+        aside = self.folder / f"part-{os.getpid()}-seed={seed}"
+        what = {"key": self.key, "seed": seed}
+        files.write_table(aside / "metrics.parquet", run.metrics, what)
+        files.write_table(aside / "sources.parquet", run.sources, what)
+        files.write_json(aside / "run.json", run.about, what)
+        aside.rename(self._run(seed))
+
+    def _run(self, seed: int) -> Path:
+        return self.folder / f"seed={seed}"
+
+    def _clear_leftovers(self, seed: int) -> None:
+        """Remove what killed processes were writing; nobody else works on a run that is locked by us."""
+        for path in self.folder.glob(f"part-*-seed={seed}"):
+            shutil.rmtree(path, ignore_errors=True)
+
+    def _set_aside(self, path: Path, error: Exception) -> None:
+        aside = path.with_name(f"damaged-{time.time_ns()}-{path.name}")
+        path.rename(aside)
+        log.warning("%s was set aside as %s and is trained again: %s", path, aside.name, error)
+
+    # -- locks -------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def locked(self, seeds: Sequence[int]) -> Iterator[None]:
+        """Work on these runs alone; waits for other processes that do.
+
+        Every process takes its locks in ascending order and holds those of one key only, so none waits in a circle.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with contextlib.ExitStack() as held:
+            for seed in sorted(seeds):
+                file = held.enter_context((self.folder / f"lock-seed={seed}").open("w"))
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    log.info("run %s seed %d: another process trains it, waiting", self.key, seed)
+                    fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    # -- checkpoints -------------------------------------------------------------------------------
+
+    def checkpoint_path(self, seeds: Sequence[int]) -> Path:
+        """Where a stack of these seeds is saved."""
+        names = "+".join(str(seed) for seed in seeds)
+        if len(names) > 60:
+            names = f"{len(seeds)}-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
+        return self.folder / f"checkpoint-seeds={names}.safetensors"
+
+    def save(self, seeds: Sequence[int], arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
+        """Save a stack at the end of an epoch, whole, in place of the epoch before."""
+        files.write_arrays(self.checkpoint_path(seeds), arrays, {"key": self.key, "seeds": list(seeds), **about})
+
+    def checkpoints(self, pending: Sequence[int]) -> list[tuple[Checkpoint, list[int]]]:
+        """Where pending seeds can go on: checkpoints, and the seeds to take from each, the most advanced first."""
+        found = [self._load(path) for path in sorted(self.folder.glob("checkpoint-*.safetensors")) if self._concerns(path, pending)]
+        usable = sorted((c for c in found if c), key=lambda c: -c.about["counters"]["epoch"])
+        taken: set[int] = set()
+        plan = []
+        for checkpoint in usable:
+            seeds = [seed for seed in checkpoint.seeds if seed in pending and seed not in taken]
+            taken.update(seeds)
+            if seeds:
+                plan.append((checkpoint, seeds))
+        return plan
+
+    def _concerns(self, path: Path, pending: Sequence[int]) -> bool:
+        try:
+            return not set(files.read_about(path)["seeds"]).isdisjoint(pending)
+        except (files.UserError, KeyError, TypeError):
+            return True  # to be set aside when it is read
+
+    def _load(self, path: Path) -> Checkpoint | None:
+        try:
+            arrays, about = files.read_arrays(path)
+            if about["key"] != self.key:
+                raise files.DamagedFile(path, "it belongs to other runs")
+            return Checkpoint(path, tuple(about["seeds"]), arrays, about)
+        except (files.UserError, KeyError, TypeError) as error:
+            self._set_aside(path, error)
+            return None
+
+    def forget_checkpoints(self) -> None:
+        """Remove the checkpoints all of whose runs are finished."""
+        for path in self.folder.glob("checkpoint-*.safetensors"):
+            with contextlib.suppress(files.UserError, KeyError, TypeError):
+                if all(self._run(seed).is_dir() for seed in files.read_about(path)["seeds"]):
+                    path.unlink(missing_ok=True)

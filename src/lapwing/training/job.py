@@ -1,0 +1,406 @@
+"""A training job: the runs of a part, from what was finished before, from checkpoints, or from the start."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import platform
+import resource
+import shutil
+import subprocess
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from lapwing import files
+from lapwing.errors import UserError
+from lapwing.files import Array
+from lapwing.methods import methods
+from lapwing.models import models
+from lapwing.schema import validate
+from lapwing.training.data import Replica, Rows, TestData, TrainingData, widest_stack
+from lapwing.training.engine import DTYPES, Training
+from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, run_key
+from lapwing.training.metrics import History, extended, metrics_table, sources_table
+from lapwing.training.settings import RunSettings, TrainingSettings
+from lapwing.training.stack import Build, build_replica, choose_backend, has_convolutions
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell with its seeds, as a part names it."""
+
+    axes: Mapping[str, Any]
+    settings: RunSettings
+    seeds: Sequence[int]
+
+    def __str__(self) -> str:
+        return " ".join(str(value) for value in self.axes.values())
+
+
+@dataclass(frozen=True)
+class Trainee:
+    """Everything that a stack of runs is trained from."""
+
+    settings: TrainingSettings
+    rows: Rows
+    test_rows: Rows
+    test_targets: Array
+    replicas: Mapping[int, Replica]
+    """By seed."""
+    test_index: Mapping[int, Array] | None = None
+    """By seed, where the study splits the test rows off."""
+    classes: int | None = None
+
+
+@dataclass
+class Progress:
+    """What a stack of runs has measured so far."""
+
+    history: History = field(default_factory=dict)
+    seconds: float = 0.0
+    resumed: int = 0
+    """The epoch (1-based) after which it went on; 0: it began anew."""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a job runs."""
+
+    device: torch.device
+    git_commit: str | None
+    versions: Mapping[str, str]
+
+    @classmethod
+    def here(cls, device: str | None) -> Environment:
+        """This process; the accelerator where there is one."""
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+        return cls(torch.device(chosen), _git_commit(), {**versions, "lapwing": _own_version()})
+
+
+def train_part(
+    cells: Sequence[Mapping[str, Any]],
+    data: Mapping[str, Path] | Iterable[Path],
+    corrupted: Sequence[Path],
+    finished: Path,
+    out: Mapping[str, Path],
+    *,
+    device: str | None = None,
+    threads: int = 1,
+) -> None:
+    """Train the runs of a part that were not trained before, and write what all of them measured.
+
+    Args:
+        cells: `{"axes": {…}, "settings": RunSettings, "seeds": […]}` each.
+        data: prepared files; each says which dataset it holds.
+        corrupted: the corruption artefacts of all cells and seeds.
+        finished: the folder of finished runs.
+        out: where `metrics`, `sources` (parquet) and `runs` (JSON) go.
+        device: None: the accelerator where there is one.
+        threads: of this process; small models are several times slower with two.
+
+    Raises:
+        UserError: an input is missing, damaged, or belongs to something else.
+    """
+    torch.set_num_threads(threads)
+    asked = [Cell(cell["axes"], validate(RunSettings, cell["settings"], "cell"), cell["seeds"]) for cell in cells]
+    paths = data.values() if isinstance(data, Mapping) else data
+    prepared = {files.read_about(path)["dataset"]: path for path in paths}
+    artefacts = {(about["key"], about["seed"]): path for path in corrupted for about in [files.read_about(path)]}
+    environment = Environment.here(device)
+    tables: dict[str, list[pd.DataFrame]] = {"metrics": [], "sources": []}
+    runs = []
+    for cell in asked:
+        inputs = _Inputs(cell, prepared, artefacts)
+        for seed, run in train_cell(cell, inputs, finished, environment).items():
+            columns = {**cell.axes, "seed": seed}
+            tables["metrics"].append(run.metrics.assign(**columns)[[*columns, *run.metrics.columns]])
+            tables["sources"].append(run.sources.assign(**columns)[[*columns, *run.sources.columns]])
+            runs.append({**columns, **run.about})
+    about = {"cells": [{"axes": dict(cell.axes), "seeds": list(cell.seeds)} for cell in asked]}
+    for name, parts in tables.items():
+        files.write_table(out[name], pd.concat(parts, ignore_index=True), about)
+    files.write_json(out["runs"], runs, about)
+
+
+class _Inputs:
+    """The files behind a cell; they are read only if a run must be trained."""
+
+    def __init__(self, cell: Cell, prepared: Mapping[str, Path], artefacts: Mapping[tuple[str, int], Path]) -> None:
+        corruption = cell.settings.corruption
+        self.cell = cell
+        self.data = _needed(prepared, corruption.dataset, f"{cell}: the prepared data of {corruption.dataset}")
+        self.artefacts = {
+            seed: _needed(artefacts, (corruption.key, seed), f"{cell}: the corruption {corruption.key} of seed {seed}")
+            for seed in cell.seeds
+        }
+
+    def read(self, seeds: Sequence[int]) -> Trainee:
+        """The data, checked to belong together."""
+        prepared, about = files.read_arrays(self.data)
+        digest = files.content_hash(self.data)
+        replicas, test_index = {}, {}
+        for seed in seeds:
+            arrays, decided = files.read_arrays(self.artefacts[seed])
+            if decided["data"] != digest:
+                raise UserError(
+                    f"{self.artefacts[seed]} was made from other data than {self.data}; "
+                    "delete it and start again, it will be made anew."
+                )
+            replicas[seed] = Replica.from_artefact(arrays, decided)
+            if "test_index" in arrays:
+                test_index[seed] = arrays["test_index"]
+        part = "train" if test_index else "test"
+        return Trainee(
+            settings=self.cell.settings,
+            rows=Rows(prepared["train/inputs"], about["scale"]),
+            test_rows=Rows(prepared[f"{part}/inputs"], about["scale"]),
+            test_targets=prepared[f"{part}/targets"],
+            replicas=replicas,
+            test_index=test_index or None,
+            classes=about["classes"] if about["task"] == "classification" else None,
+        )
+
+
+def _needed(known: Mapping[Any, Path], key: Any, what: str) -> Path:
+    if key not in known:
+        raise UserError(f"{what} is not among the files of this job.")
+    return known[key]
+
+
+# -- a cell ----------------------------------------------------------------------------------------
+
+
+def train_cell(cell: Cell, inputs: _Inputs, folder: Path, environment: Environment) -> dict[int, FinishedRun]:
+    """All runs of a cell by seed, in the order asked for; those not finished are trained."""
+    store = FinishedRuns(folder, run_key(cell.settings, files.content_hash(inputs.data)))
+    with store.locked(cell.seeds):
+        found = {seed: store.read(seed) for seed in cell.seeds}
+        runs = {seed: _found(run) for seed, run in found.items() if run is not None}
+        log.info("%s: %d of %d runs were finished before", cell, len(runs), len(cell.seeds))
+        pending = [seed for seed in cell.seeds if seed not in runs]
+        if pending:
+            trainee = inputs.read(pending)
+            for seeds, checkpoint in _stacks(trainee, pending, store, environment.device):
+                runs |= _train_stack(cell, trainee, seeds, checkpoint, store, environment)
+        store.forget_checkpoints()
+    return {seed: runs[seed] for seed in cell.seeds}
+
+
+def _found(run: FinishedRun) -> FinishedRun:
+    return FinishedRun(run.metrics, run.sources, {**run.about, "trained": "found finished"})
+
+
+def _stacks(
+    trainee: Trainee, pending: Sequence[int], store: FinishedRuns, device: torch.device
+) -> list[tuple[list[int], Checkpoint | None]]:
+    """Which seeds train together, and where they go on: no more at a time than architecture and memory want."""
+    groups: list[tuple[list[int], Checkpoint | None]] = [
+        (seeds, checkpoint) for checkpoint, seeds in store.checkpoints(pending)
+    ]
+    resumed = {seed for seeds, _ in groups for seed in seeds}
+    groups += [(seeds, None) for seeds in _alike(trainee, [seed for seed in pending if seed not in resumed])]
+    width = stack_width(trainee, device)
+    return [
+        (seeds[start : start + width], checkpoint)
+        for seeds, checkpoint in groups
+        for start in range(0, len(seeds), width)
+    ]
+
+
+def _alike(trainee: Trainee, seeds: Sequence[int]) -> list[list[int]]:
+    """Seeds that can share a stack: equally many training positions."""
+    groups: dict[int, list[int]] = {}
+    for seed in seeds:
+        groups.setdefault(len(trainee.replicas[seed].index), []).append(seed)
+    return list(groups.values())
+
+
+def stack_width(trainee: Trainee, device: torch.device) -> int:
+    """How many seeds train together at most."""
+    settings = trainee.settings
+    _, stacks = choose_backend(build_replica(builder(trainee), 0, 0), device)
+    if not (stacks and methods.get(settings.method.name).stacks):
+        return 1
+    replica = next(iter(trainee.replicas.values()))
+    return widest_stack(trainee.rows, replica, settings.layout, DTYPES[settings.precision])
+
+
+def builder(trainee: Trainee) -> Build:
+    """What builds the network of these settings."""
+    settings = trainee.settings.model
+    model = models.get(settings.name)
+    options = validate(model.Options, settings.options, f"options of {settings.name}")
+    _check_version("model", settings.name, settings.version, model.version)
+    return lambda: model.build(options, trainee.rows.shape, trainee.classes or 1)  # type: ignore[no-any-return]
+
+
+def _check_version(what: str, name: str, asked: int, here: int) -> None:
+    if asked != here:
+        raise UserError(f"{what} {name}: the settings ask for version {asked}, and this Lapwing has version {here}.")
+
+
+# -- a stack ---------------------------------------------------------------------------------------
+
+
+def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tuple[Training, TestData]:
+    """Bring the data of some seeds to the device and build their networks."""
+    settings, build = trainee.settings, builder(trainee)
+    network = build_replica(build, 0, 0)
+    backend, _ = choose_backend(network, device)
+    dtype = DTYPES[settings.precision]
+    places: dict[str, Any] = {
+        "dtype": dtype,
+        "device": device,
+        "channels_last": device.type == "cpu" and has_convolutions(network),
+    }
+    data = TrainingData(trainee.rows, [trainee.replicas[seed] for seed in seeds], layout=settings.layout, **places)
+    index = None if trainee.test_index is None else [trainee.test_index[seed] for seed in seeds]
+    targets = [trainee.test_targets] if index is None else [trainee.test_targets[rows] for rows in index]
+    test = TestData(trainee.test_rows, targets, index, **places)
+    kind = methods.get(settings.method.name)
+    _check_version("method", settings.method.name, settings.method.version, kind.version)
+    hyperparameters = validate(kind.Hyperparameters, settings.method.options, f"options of {settings.method.name}")
+    training = Training(
+        settings, kind(hyperparameters), build, seeds, data, classes=trainee.classes, backend=backend
+    )
+    return training, test
+
+
+def _train_stack(
+    cell: Cell,
+    trainee: Trainee,
+    seeds: Sequence[int],
+    checkpoint: Checkpoint | None,
+    store: FinishedRuns,
+    environment: Environment,
+) -> dict[int, FinishedRun]:
+    training, test = prepare(trainee, seeds, environment.device)
+    progress = Progress() if checkpoint is None else resume(training, checkpoint)
+    if progress.resumed:
+        log.info("%s: seeds %s go on after epoch %d", cell, list(seeds), progress.resumed)
+    while training.epoch < trainee.settings.epochs and bool(training.alive.any()):
+        train_one_epoch(training, test, progress, str(cell))
+        if training.epoch < trainee.settings.epochs:
+            save(store, training, progress)
+    runs = {}
+    for row, seed in enumerate(seeds):
+        about = _about(cell, store.key, training, progress, row, environment)
+        runs[seed] = finished_run(training, progress, row, trainee.replicas[seed].is_corrupt_source, about)
+        store.write(seed, runs[seed])
+    return runs
+
+
+def train_one_epoch(training: Training, test: TestData, progress: Progress, name: str) -> None:
+    """Train an epoch, keep what it measured, and say so in the log."""
+    start = time.perf_counter()
+    before = list(training.diverged)
+    measured = training.train_epoch(test)
+    seconds = time.perf_counter() - start
+    progress.history = extended(progress.history, measured)
+    progress.seconds += seconds
+    shown = {key: values[training.alive.cpu()].mean().item() for key, values in measured.items() if values.ndim == 1}
+    text = ", ".join(f"{key} {value:.4f}" for key, value in shown.items() if key in _SHOWN)
+    log.info("%s: epoch %d of %d: %s, %.2f s", name, training.epoch, training.settings.epochs, text, seconds)
+    for seed, old, new in zip(training.seeds, before, training.diverged, strict=True):
+        if new is not None and old is None:
+            log.warning("%s: seed %d diverged in epoch %d, step %d; it stops there", name, seed, *new)
+
+
+_SHOWN = ("train/loss", "train/top_1", "test/loss", "test/top_1")
+
+
+def finished_run(
+    training: Training, progress: Progress, row: int, is_corrupt: Array | None, about: dict[str, Any]
+) -> FinishedRun:
+    """What one replica measured in its whole epochs."""
+    ended = training.diverged[row]
+    epochs = training.epoch if ended is None else ended[0] - 1
+    metrics = metrics_table(progress.history, row, epochs)
+    return FinishedRun(metrics, sources_table(progress.history, row, epochs, is_corrupt), about)
+
+
+def save(store: FinishedRuns, training: Training, progress: Progress) -> None:
+    """Checkpoint a stack at the end of an epoch: one file."""
+    arrays = {f"state/{name}": t.detach().cpu().numpy() for name, t in training.state().items()}
+    arrays |= {f"history/{name}": values for name, values in progress.history.items()}
+    shared = {"counters": training.counters(), "diverged": training.diverged, "seconds": progress.seconds}
+    store.save(training.seeds, arrays, shared)
+
+
+def resume(training: Training, checkpoint: Checkpoint) -> Progress:
+    """Put a new training where the checkpoint of its seeds, or of more seeds, is."""
+    arrays = checkpoint.of(training.seeds)
+    state = {name: torch.from_numpy(a) for name, a in _below("state/", arrays).items()}
+    training.load(state, checkpoint.about["counters"])
+    ended = dict(zip(checkpoint.seeds, checkpoint.about["diverged"], strict=True))
+    training.diverged = [None if ended[seed] is None else tuple(ended[seed]) for seed in training.seeds]
+    share = len(training.seeds) / len(checkpoint.seeds)
+    return Progress(dict(_below("history/", arrays)), checkpoint.about["seconds"] * share, training.epoch)
+
+
+def _below(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+# -- how it was made -------------------------------------------------------------------------------
+
+
+def _about(
+    cell: Cell, key: str, training: Training, progress: Progress, row: int, environment: Environment
+) -> dict[str, Any]:
+    ended = training.diverged[row]
+    seconds = progress.seconds / training.replicas
+    return {
+        "seed": training.seeds[row],
+        "key": key,
+        "settings": cell.settings.model_dump(mode="json"),
+        "device": _device_name(environment.device),
+        "backend": training.networks[0].backend,
+        "replicas": training.replicas,
+        "seconds": seconds,
+        "samples_per_second": training.epoch * training.samples / max(seconds, 1e-9),
+        "peak_memory_mb": _peak_memory_mb(environment.device),
+        "git_commit": environment.git_commit,
+        "versions": dict(environment.versions),
+        "trained": f"resumed at epoch {progress.resumed}" if progress.resumed else "now",
+        "diverged": None if ended is None else {"epoch": ended[0], "step": ended[1]},
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("lapwing")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _git_commit() -> str | None:
+    """The commit of the checkout that this package runs from; None outside one."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return answer.stdout.strip() if answer.returncode == 0 else None

@@ -1,0 +1,139 @@
+"""Layers that run for one network and, with a leading replica axis, for K of them at once.
+
+A network of these layers alone needs no `vmap`: it offers `forward_stacked`, which costs a few
+operations per layer whatever K is. Each layer gives the same numbers either way.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol, cast, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from lapwing.training.randomness import random_bits
+
+Tensors = Mapping[str, Tensor]
+
+AHEAD = 2**19
+"""Elements of dropout masks that are made at once, so that what each operation costs by itself is shared."""
+
+
+@runtime_checkable
+class Stackable(Protocol):
+    """A layer that offers a stacked forward pass."""
+
+    def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
+        """[K, B, ...] to [K, B, ...] with the tensors [K, ...] named `<name>.<parameter or buffer>`."""
+        ...
+
+
+class Linear(nn.Linear):
+    """An affine map of the last axis."""
+
+    def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
+        """[K, B, in] to [K, B, out], one batched product."""
+        bias, weight = tensors[f"{name}.bias"], tensors[f"{name}.weight"]
+        return torch.baddbmm(bias.unsqueeze(1), inputs, weight.transpose(1, 2))
+
+
+class ReLU(nn.ReLU):
+    """The rectifier."""
+
+    def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
+        """Elementwise."""
+        return inputs.relu()
+
+
+class Flatten(nn.Flatten):
+    """All axes behind the batch become one."""
+
+    def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
+        """[K, B, ...] to [K, B, D]."""
+        return inputs.flatten(2)
+
+
+class Softmax(nn.Module):
+    """Softmax over the last axis, computed classes first.
+
+    On a CPU a softmax over a short last axis takes ten times as long as one over the first.
+    """
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[..., C] to [..., C]; the classes lie first in memory, as the loss wants them."""
+        return inputs.movedim(-1, 0).contiguous().softmax(0).movedim(0, -1)
+
+    def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
+        """[K, B, C] to [K, B, C]."""
+        return cast(Tensor, self(inputs))
+
+
+class Dropout(nn.Module):
+    """Dropout whose mask is a hash of (key of the replica and the layer, call, position).
+
+    `nn.Dropout` cannot be used: under `vmap` the draw of one replica depends on how many others
+    there are. The stack sets `key` once and `call` before every training pass.
+    """
+
+    key: Tensor
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+        self.call = 0
+        self._ahead = _Masks()
+        self.register_buffer("key", torch.zeros((), dtype=torch.int32))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """[B, ...] to [B, ...]; the identity in evaluation."""
+        if not self.training or self.probability == 0:
+            return inputs
+        call = torch.full((), self.call, dtype=torch.int32, device=inputs.device)
+        return inputs * self._masks(self.key, call, inputs.numel(), inputs.dtype).view(inputs.shape)
+
+    def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
+        """[K, B, ...] to [K, B, ...], each replica with its own mask; the masks of many calls are made at once."""
+        if not self.training or self.probability == 0:
+            return inputs
+        keys, number = tensors[f"{name}.key"], inputs[0].numel()
+        ahead = self._ahead
+        if not ahead.fit(keys, self.call, number, inputs.dtype):
+            length = max(1, AHEAD // inputs.numel())
+            calls = torch.arange(self.call, self.call + length, dtype=torch.int32, device=inputs.device)
+            masks = self._masks(keys, calls.unsqueeze(1), number, inputs.dtype)
+            ahead = self._ahead = _Masks(keys, self.call, masks)
+        return inputs * ahead.masks[self.call - ahead.start].view(inputs.shape)
+
+    def _masks(self, keys: Tensor, calls: Tensor, number: int, dtype: torch.dtype) -> Tensor:
+        """0 or 1 / (1 - probability) for each of `number` positions."""
+        kept = random_bits(keys, calls, number) >= round(self.probability * 2**16) - 2**15
+        return kept.to(dtype).div_(1 - self.probability)
+
+
+@dataclass(frozen=True)
+class _Masks:
+    """Masks [calls, K, positions] that were made ahead; they are functions of key and call, so this is only speed."""
+
+    keys: Tensor | None = None
+    start: int = 0
+    masks: Tensor = field(default_factory=lambda: torch.empty(0, 0, 0))
+
+    def fit(self, keys: Tensor, call: int, number: int, dtype: torch.dtype) -> bool:
+        """Whether they hold what this call needs."""
+        within = 0 <= call - self.start < len(self.masks)
+        return within and self.keys is keys and self.masks.shape[2] == number and self.masks.dtype == dtype
+
+
+class Layers(nn.Sequential):
+    """Stackable layers one after another, with names."""
+
+    def __init__(self, layers: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        for name, layer in layers.items():
+            self.add_module(name, layer)
+
+    def forward_stacked(self, inputs: Tensor, tensors: Tensors) -> Tensor:
+        """[K, B, ...] to [K, B, ...] with the tensors [K, ...] of K replicas."""
+        for name, layer in self.named_children():
+            inputs = cast(Stackable, layer).forward_stacked(inputs, tensors, name)
+        return inputs

@@ -1,0 +1,90 @@
+"""Optimisers of torch over stacked parameters, and learning rates as functions of the epoch."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor
+
+from lapwing.training.settings import Optimiser, Schedule
+from lapwing.training.stack import per_replica
+
+Make = Callable[[list[Tensor]], torch.optim.Optimizer]
+
+
+def maker(settings: Optimiser) -> Make:
+    """What makes the optimiser of these settings; fused, because that measures fastest for all K."""
+    common = {"lr": settings.learning_rate, "weight_decay": settings.weight_decay, "fused": True}
+    if settings.name == "adam":
+        return lambda parameters: torch.optim.Adam(parameters, betas=settings.betas, **common)  # type: ignore[arg-type]
+    return lambda parameters: torch.optim.SGD(parameters, momentum=settings.momentum, **common)  # type: ignore[arg-type]
+
+
+def learning_rate(optimiser: Optimiser, schedule: Schedule, epoch: int, epochs: int) -> float:
+    """The learning rate of an epoch (0-based) of `epochs`."""
+    start = optimiser.learning_rate
+    if schedule.name == "cosine":
+        return schedule.minimum + (start - schedule.minimum) * (1 + math.cos(math.pi * epoch / epochs)) / 2
+    if schedule.name == "step":
+        return start * float(schedule.factor ** (epoch // schedule.every))
+    return start
+
+
+class StackedOptimiser:
+    """An optimiser over tensors [K, ...]; single replicas can sit a step out.
+
+    A gradient of zero would still move momentum, moments and decayed weights, so a replica that
+    sits out gets all its rows back. Only the count of steps in Adam's bias correction is shared and goes on.
+    """
+
+    def __init__(self, parameters: Iterable[Tensor], make: Make) -> None:
+        self.parameters = list(parameters)
+        self._make = make
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget all moments."""
+        self.inner = self._make(self.parameters)
+
+    def set_learning_rate(self, value: float) -> None:
+        """Set the learning rate of all parameters."""
+        for group in self.inner.param_groups:
+            group["lr"] = value
+
+    def clear_gradients(self) -> None:
+        """Drop the gradients of the step before."""
+        for parameter in self.parameters:
+            parameter.grad = None
+
+    @torch.no_grad()
+    def step(self, active: Tensor | None = None) -> None:
+        """One step; rows where `active` [K] is false neither move nor learn."""
+        if active is None:
+            self.inner.step()
+            return
+        self.create_states()
+        rows = [*self.parameters, *(t for state in self.states() for t in state.values() if t.ndim)]
+        before = [row.detach().clone() for row in rows]
+        self.inner.step()
+        for row, old in zip(rows, before, strict=True):
+            row.copy_(torch.where(per_replica(active, row), row, old))
+
+    def states(self) -> list[dict[str, Tensor]]:
+        """The tensors that the optimiser keeps for each parameter: [K, ...], or 0-d where shared."""
+        kept = (self.inner.state[parameter] for parameter in self.parameters)
+        return [{name: t for name, t in state.items() if isinstance(t, Tensor)} for state in kept]
+
+    @torch.no_grad()
+    def create_states(self) -> None:
+        """Let the optimiser make its tensors, at zero, before they are needed as what was before."""
+        if self.inner.state and any(self.inner.state.values()):
+            return
+        saved = [(p, p.detach().clone(), p.grad) for p in self.parameters]
+        for parameter in self.parameters:
+            parameter.grad = torch.zeros_like(parameter)
+        self.inner.step()
+        for parameter, value, gradient in saved:
+            parameter.copy_(value)
+            parameter.grad = gradient
+        for tensor in (t for state in self.states() for t in state.values()):
+            tensor.zero_()

@@ -1,0 +1,81 @@
+"""What decides the numbers of a run, and nothing else; no torch is imported here."""
+
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from lapwing.corruption.base import CorruptionSettings
+from lapwing.schema import Closed, Name
+
+ENGINE_VERSION = 1
+"""Raised when the engine itself gives other numbers: every run is then trained anew."""
+
+Layout = Literal["blocks", "mixed"]
+"""`blocks`: every batch is one block of one source, in the same order in every epoch;
+`mixed`: the samples are shuffled anew in every epoch."""
+
+Task = Literal["classification", "regression"]
+
+
+class Optimiser(Closed):
+    """The optimiser and its arguments; only those of the named one may differ from the defaults."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(0.001, gt=0)
+    weight_decay: float = Field(0.0, ge=0)
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """SGD only."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Adam only."""
+
+    @model_validator(mode="after")
+    def _only_its_own_arguments(self) -> "Optimiser":
+        if self.name == "adam" and self.momentum:
+            raise ValueError("momentum belongs to sgd, the optimiser is adam")
+        if self.name == "sgd" and self.betas != (0.9, 0.999):
+            raise ValueError("betas belong to adam, the optimiser is sgd")
+        return self
+
+
+class Schedule(Closed):
+    """How the learning rate changes from epoch to epoch."""
+
+    name: Literal["constant", "cosine", "step"] = "constant"
+    minimum: float = Field(0.0, ge=0)
+    """Cosine: the learning rate at the end."""
+    every: int = Field(30, ge=1)
+    """Step: epochs between two changes."""
+    factor: float = Field(0.1, gt=0)
+    """Step: what the learning rate is multiplied by."""
+
+
+class Versioned(Closed):
+    """A model or method: its key, the version of its numbers, its options."""
+
+    name: Name
+    version: int
+    options: dict[str, Any]
+
+
+class TrainingSettings(Closed):
+    """How something is trained, whatever the data are."""
+
+    model: Versioned
+    method: Versioned
+    layout: Layout
+    batch_size: int = Field(ge=1)
+    epochs: int = Field(ge=1)
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    precision: Literal["float32", "float64"] = "float32"
+    engine: int = ENGINE_VERSION
+
+
+class RunSettings(TrainingSettings):
+    """A cell: all that decides the numbers of its runs, the seed aside.
+
+    `finished.run_key` names its finished runs.
+    """
+
+    corruption: CorruptionSettings
+    """Data set, split, sources and what is corrupted."""

@@ -1,0 +1,172 @@
+"""K replicas of one network: parameters and buffers with a leading axis K, and three ways to run them."""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from lapwing.training.layers import Dropout, Layers
+from lapwing.training.randomness import derive
+
+Backend = Literal["loop", "vmap", "native"]
+Build = Callable[[], nn.Module]
+
+Convolution = nn.modules.conv._ConvNd
+BatchNorm = nn.modules.batchnorm._BatchNorm
+
+
+def per_replica(values: Tensor, like: Tensor) -> Tensor:
+    """[K] as [K, 1, ..., 1], to broadcast against a stacked tensor."""
+    return values.reshape(-1, *[1] * (like.ndim - 1))
+
+
+def has_convolutions(network: nn.Module) -> bool:
+    """Whether a convolution is among the layers."""
+    return any(isinstance(layer, Convolution) for layer in network.modules())
+
+
+def choose_backend(network: nn.Module, device: torch.device) -> tuple[Backend, bool]:
+    """The fastest way to run this architecture on this device, and whether to stack seeds at all.
+
+    Layers that offer it run `native`. Convolutions on a CPU run one seed after another: stacked
+    they are slower (0.4 to 0.9 times). Recurrent layers are unknown to `vmap`. The rest runs under `vmap`.
+    """
+    if isinstance(network, Layers):
+        return "native", True
+    recurrent = any(isinstance(layer, nn.RNNBase) for layer in network.modules())
+    if recurrent or (device.type == "cpu" and has_convolutions(network)):
+        return "loop", False
+    return "vmap", True
+
+
+def build_replica(build: Build, seed: int, network: int) -> nn.Module:
+    """One network as the seed initialises it.
+
+    The first network of a run draws from the global generator seeded with the run seed itself, as
+    published (spec lap-core 6.1); further ones (co-teaching) have streams of their own.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed if network == 0 else derive(seed, "initialisation", network))
+        module = build()
+    for name, layer in module.named_modules():
+        if isinstance(layer, Dropout):
+            layer.key.fill_(derive(seed, "dropout", network, name) & 0x7FFFFFFF)
+    return module
+
+
+def _laid_out(parameter: Tensor, backend: Backend) -> Tensor:
+    """Weights [K, out, in] of `native` lie in memory as [K, in, out], as their gradients come: no copy to accumulate them."""
+    if backend != "native" or parameter.ndim != 3:
+        return parameter
+    return parameter.transpose(1, 2).contiguous().transpose(1, 2)
+
+
+class Stack:
+    """K replicas of one network; called with [K, B, ...], returns [K, B, ...].
+
+    `loop` runs one replica after another in plain PyTorch, `vmap` runs them together, `native` uses
+    the network's own `forward_stacked`. All three share parameters, names and numbers.
+
+    Attributes:
+        parameters: name to leaf tensor [K, ...].
+        buffers: name to tensor [K, ...].
+        calls: training passes so far; decides the dropout masks.
+    """
+
+    def __init__(
+        self,
+        build: Build,
+        seeds: Sequence[int],
+        *,
+        network: int = 0,
+        backend: Backend = "loop",
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        modules = [build_replica(build, seed, network).to(device, dtype) for seed in seeds]
+        parameters, buffers = stack_module_state(modules)  # type: ignore[arg-type]
+        self.parameters = {
+            name: _laid_out(p.detach(), backend).requires_grad_(p.requires_grad) for name, p in parameters.items()
+        }
+        self.buffers = {name: b.detach() for name, b in buffers.items()}
+        self.module = copy.deepcopy(modules[0]).to("meta")
+        self.backend = backend
+        self.replicas = len(modules)
+        self.calls = 0
+        self._dropouts = [layer for layer in self.module.modules() if isinstance(layer, Dropout)]
+        self._kept_away: set[str] = set()
+
+    def __call__(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+        """Run every replica on its own inputs.
+
+        Args:
+            inputs: [K, B, ...].
+            parameters: other values [K, ...] for the parameters, for what a method only tries out.
+        """
+        if self.module.training:
+            self.calls += 1
+            for layer in self._dropouts:
+                layer.call = self.calls
+        parameters = self.parameters if parameters is None else parameters
+        buffers = {name: b for name, b in self.buffers.items() if name not in self._kept_away}
+        if self.backend == "native":
+            outputs: Tensor = self.module.forward_stacked(inputs, {**parameters, **buffers})  # type: ignore[operator]
+            return outputs
+        if self.backend == "vmap":
+            return vmap(self._run_one)(parameters, buffers, inputs)
+        return self._run_in_turn(parameters, buffers, inputs)
+
+    def _run_one(self, parameters: Any, buffers: Any, inputs: Tensor) -> Tensor:
+        outputs: Tensor = functional_call(self.module, (parameters, buffers), (inputs,))
+        return outputs
+
+    def _run_in_turn(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+        if self.replicas == 1:  # views, whose gradients need no copies
+            alone = {name: p.squeeze(0) for name, p in parameters.items()}
+            return self._run_one(alone, {name: b[0] for name, b in buffers.items()}, inputs[0]).unsqueeze(0)
+        rows = [dict(zip(parameters, row, strict=True)) for row in zip(*(p.unbind(0) for p in parameters.values()), strict=True)]
+        outputs = [
+            self._run_one(row, {name: b[k] for name, b in buffers.items()}, inputs[k]) for k, row in enumerate(rows)
+        ]
+        return torch.stack(outputs)
+
+    def train(self, mode: bool = True) -> None:
+        """Switch between training and evaluation."""
+        self.module.train(mode)
+
+    @contextlib.contextmanager
+    def quiet(self) -> Iterator[None]:
+        """Extra passes of a method: batch statistics in batch norm, no dropout, nothing is written.
+
+        `torch.func.grad` and `jvp` refuse a network that updates a buffer (spec other-methods 1.3, rule a).
+        """
+        mode = self.module.training
+        norms = {name: layer for name, layer in self.module.named_modules() if isinstance(layer, BatchNorm)}
+        held = {name: dict(layer._buffers) for name, layer in norms.items()}
+        calls = self.calls
+        for layer in self._dropouts:
+            layer.eval()
+        for name, layer in norms.items():
+            layer.track_running_stats = False
+            layer._buffers.update(dict.fromkeys(layer._buffers))
+            self._kept_away |= {f"{name}.{buffer}" for buffer in held[name]}
+        try:
+            yield
+        finally:
+            self.calls = calls
+            self._kept_away.clear()
+            for name, layer in norms.items():
+                layer.track_running_stats = True
+                layer._buffers.update(held[name])
+            self.module.train(mode)
+
+    def replica(self, build: Build, row: int) -> nn.Module:
+        """Replica `row` as an ordinary network of its own."""
+        module = build().to(next(iter(self.parameters.values())).dtype)
+        tensors = {**self.parameters, **self.buffers}
+        module.load_state_dict({name: t[row].detach().cpu() for name, t in tensors.items()})
+        return module

@@ -1,0 +1,41 @@
+"""What all tests share: one thread each, and no test left out unnoticed."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
+
+ROOT = Path(__file__).parent.parent
+MIRROR = ROOT.parent / "shared" / "data"
+LEFT_OUT = "needs the local mirror of real data, which is not beside this checkout"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out tests on real data where there are none."""
+    if not MIRROR.is_dir():
+        for item in items:
+            if item.get_closest_marker("real_data"):
+                item.add_marker(pytest.mark.skip(reason=LEFT_OUT))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how many tests were left out, and why."""
+    left_out = terminalreporter.stats.get("skipped", [])
+    if left_out:
+        reasons = sorted({report.longrepr[2].removeprefix("Skipped: ") for report in left_out})
+        terminalreporter.write_line(f"{len(left_out)} tests were left out: {'; '.join(reasons)}.")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In CI a test that is left out is a failure."""
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("CI") == "true" and reporter and reporter.stats.get("skipped") and session.exitstatus == 0:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+@pytest.fixture
+def mirror() -> Path:
+    """The local mirror of real data."""
+    return MIRROR

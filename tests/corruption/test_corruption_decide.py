@@ -1,0 +1,440 @@
+"""What every artefact promises, whatever the settings, and the sentence that each mistake gets."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from lapwing.corruption import corruptions
+from lapwing.corruption.base import CorruptionSettings, corrupt_inputs, decide, write_corruption
+from lapwing.errors import UserError
+from lapwing.files import DamagedFile, content_hash, read_arrays, write_arrays
+from lapwing.schema import validate
+
+ALL = corruptions.names()
+LABELS = ["random_label", "batch_label_shuffle", "batch_label_flip"]
+INPUTS = ["chunk_shuffle", "added_noise", "replaced_noise"]
+ABOUT = {"dataset": "toy", "version": 1, "task": "classification", "classes": 10}
+REGRESSION = {**ABOUT, "task": "regression", "classes": None}
+
+Artefact = tuple[dict[str, np.ndarray], dict[str, Any]]
+
+
+def toy(count: int, regression: bool = False) -> dict[str, np.ndarray]:
+    """Images of 12 × 12, with labels from 0 to 9 or targets from 0.15 to 5."""
+    generator = np.random.default_rng(0)
+    targets = generator.integers(0, 10, count)
+    if regression:
+        targets = generator.uniform(0.15, 5.0, count).astype(np.float32)
+    inputs = generator.integers(0, 256, (count, 1, 12, 12), dtype=np.uint8)
+    return {"train/inputs": inputs, "train/targets": targets, "test/targets": targets}
+
+
+def wanted(**changes: Any) -> dict[str, Any]:
+    """Settings as a study resolves them, some of them changed."""
+    sources = {"number": 5, "corrupt": 2, "assignment": "blocks", "size": 16}
+    whole = {"dataset": "toy", "dataset_version": 1, "sources": sources, "name": "random_label", "version": 1}
+    return {**whole, **changes}
+
+
+def decided(count: int, seed: int = 2, **changes: Any) -> Artefact:
+    return decide(CorruptionSettings(**wanted(**changes)), toy(count), ABOUT, seed)
+
+
+@st.composite
+def conditions(draw: st.DrawFn) -> dict[str, Any]:
+    number = draw(st.integers(1, 8))
+    sources = {"number": number, "corrupt": draw(st.integers(0, number)), "size": draw(st.integers(1, 40))}
+    return {
+        "count": draw(st.integers(1, 200)),
+        "seed": draw(st.integers(0, 2**32 - 1)),
+        "sources": sources,
+        "level": draw(st.sampled_from([0.0, 0.3, 1.0])),
+    }
+
+
+def blocks_of(arrays: dict[str, np.ndarray], size: int) -> list[slice]:
+    return [slice(start, start + size) for start in range(0, len(arrays["source"]), size)]
+
+
+@pytest.mark.parametrize("name", ALL)
+@given(conditions=conditions())
+@hypothesis_settings(deadline=None, max_examples=25)
+def test_only_corrupted_samples_change(name: str, conditions: dict[str, Any]) -> None:
+    arrays, about = decided(name=name, **conditions)
+    true = toy(conditions["count"])["train/targets"][arrays["index"]]
+    same = arrays["targets"] == true
+    assert same[~arrays["is_corrupted"]].all()
+    assert arrays["targets"].dtype == true.dtype
+    assert set(arrays["targets"]) <= set(range(10))
+    assert arrays["is_corrupt_source"].sum() == conditions["sources"]["corrupt"]
+    assert not arrays["is_corrupted"][~arrays["is_corrupt_source"][arrays["source"]]].any()
+    assert sorted(arrays["index"]) == list(range(conditions["count"]))
+    changed = (~same).sum() / max(arrays["is_corrupted"].sum(), 1)
+    assert about["changed_labels"] == pytest.approx(changed)
+
+
+@given(conditions=conditions())
+@hypothesis_settings(deadline=None, max_examples=50)
+def test_flipped_block_has_one_label_and_it_is_one_of_its_own(conditions: dict[str, Any]) -> None:
+    arrays, _ = decided(name="batch_label_flip", **conditions)
+    true = toy(conditions["count"])["train/targets"][arrays["index"]]
+    for block in blocks_of(arrays, conditions["sources"]["size"]):
+        given_labels = set(arrays["targets"][block][arrays["is_corrupted"][block]])
+        assert len(given_labels) <= 1
+        assert given_labels <= set(true[block])
+
+
+@given(conditions=conditions())
+@hypothesis_settings(deadline=None, max_examples=50)
+def test_shuffled_block_keeps_its_labels(conditions: dict[str, Any]) -> None:
+    arrays, _ = decided(name="batch_label_shuffle", **{**conditions, "level": 1.0})
+    true = toy(conditions["count"])["train/targets"][arrays["index"]]
+    for block in blocks_of(arrays, conditions["sources"]["size"]):
+        assert sorted(arrays["targets"][block]) == sorted(true[block])
+
+
+def test_random_label_is_one_map_of_classes_per_source() -> None:
+    arrays, _ = decided(4000)
+    true = toy(4000)["train/targets"][arrays["index"]]
+    maps = {}
+    for source in np.flatnonzero(arrays["is_corrupt_source"]):
+        here = arrays["source"] == source
+        maps[source] = {label: set(arrays["targets"][here & (true == label)]) for label in range(10)}
+        assert all(len(images) == 1 for images in maps[source].values())
+    first, second = maps.values()
+    assert first != second
+
+
+def test_uniform_random_label_is_drawn_for_each_sample() -> None:
+    arrays, about = decided(4000, options={"draw": "uniform"})
+    true = toy(4000)["train/targets"][arrays["index"]]
+    assert about["changed_labels"] == pytest.approx(0.9, abs=0.03)
+    for label in range(10):
+        assert set(arrays["targets"][arrays["is_corrupted"] & (true == label)]) == set(range(10))
+
+
+@pytest.mark.parametrize("assignment", [{"size": 16}, {"assignment": "random"}])
+def test_random_target_of_a_regression_is_uniform_over_the_training_range(assignment: dict[str, Any]) -> None:
+    prepared = toy(5000, regression=True)
+    prepared.pop("test/targets")
+    settings = CorruptionSettings(
+        **wanted(
+            split={"kind": "random_rows", "train": 0.8},
+            sources={"number": 10, "corrupt": 4, **assignment},
+            options={"draw": "uniform"},
+        )
+    )
+    arrays, about = decide(settings, prepared, REGRESSION, seed=3)
+    true = prepared["train/targets"][arrays["index"]]
+    new = arrays["targets"][arrays["is_corrupted"]]
+    low, high = true.min(), true.max()
+    assert new.dtype == np.float32
+    assert (new >= low).all()
+    assert (new <= high).all()
+    histogram = np.histogram(new, bins=4, range=(low, high))[0] / len(new)
+    np.testing.assert_allclose(histogram, 0.25, atol=0.05)
+    for source in np.flatnonzero(arrays["is_corrupt_source"]):  # the noise knows nothing of the source
+        assert arrays["targets"][arrays["source"] == source].mean() == pytest.approx(
+            (low + high) / 2, abs=0.35
+        )
+    assert about["changed_labels"] > 0.99
+    together = np.concatenate([arrays["index"], arrays["test_index"]])
+    assert sorted(together) == list(range(5000))
+
+
+@pytest.mark.parametrize(
+    ("sources", "expected"),
+    [
+        ({"assignment": "random"}, [1, 8, 5, 7, 1, 2, 4, 4, 3, 1, 6, 5]),
+        ({"size": 8}, [2, 3, 8, 1, 8, 0, 8, 0, 5, 6, 1, 6]),
+    ],
+)
+def test_draws_without_a_published_record_are_those_of_version_1(
+    sources: dict[str, Any], expected: list[int]
+) -> None:
+    """Other numbers here ask for a new version of the corruption."""
+    whole = {"number": 5, "corrupt": 5, **sources}
+    level = 0.5 if "size" in sources else 1.0
+    arrays, _ = decided(40, sources=whole, options={"draw": "uniform"}, level=level)
+    assert arrays["targets"][:12].tolist() == expected
+    if level < 1:
+        assert np.flatnonzero(arrays["is_corrupted"])[:8].tolist() == [0, 1, 6, 9, 10, 16, 17, 18]
+
+
+def test_random_regression_targets_are_those_of_version_1() -> None:
+    """Other numbers here ask for a new version of random_label."""
+    sources = {"number": 5, "corrupt": 5, "assignment": "random"}
+    settings = CorruptionSettings(**wanted(sources=sources, options={"draw": "uniform"}))
+    arrays, _ = decide(settings, toy(40, regression=True), REGRESSION, seed=2)
+    np.testing.assert_allclose(arrays["targets"][:4], [4.184430, 3.688540, 1.672948, 2.355877], rtol=1e-6)
+
+
+def test_original_draws_corrupt_sources_and_corrupts_nothing() -> None:
+    corrupted, _ = decided(400)
+    for level in (0.5, 1.0):
+        arrays, about = decided(400, name="original", level=level)
+        assert not arrays["is_corrupted"].any()
+        assert about["changed_labels"] == 0
+        for same in ("index", "source", "is_corrupt_source"):
+            np.testing.assert_array_equal(arrays[same], corrupted[same])
+
+
+@pytest.mark.parametrize("name", ["random_label", "chunk_shuffle"])
+def test_level_is_the_share_that_is_corrupted(name: str) -> None:
+    shares = {}
+    for level in (0.0, 0.25, 0.75, 1.0):
+        arrays, _ = decided(8000, name=name, level=level)
+        belongs = arrays["is_corrupt_source"][arrays["source"]]
+        shares[level] = arrays["is_corrupted"][belongs].mean()
+    assert shares[0.0] == 0
+    assert shares[1.0] == 1
+    assert shares[0.25] == pytest.approx(0.25, abs=0.03)
+    assert shares[0.75] == pytest.approx(0.75, abs=0.03)
+
+
+def test_rows_split_off_never_are_trained_on() -> None:
+    arrays, _ = decided(400, split={"kind": "fraction", "train": 0.75})
+    assert len(arrays["index"]) == 300
+    assert sorted([*arrays["index"], *arrays["validation_index"]]) == list(range(400))
+    assert "test_index" not in arrays
+
+
+@pytest.mark.parametrize("name", INPUTS)
+def test_altered_input_depends_on_its_position_and_not_on_its_company(name: str) -> None:
+    arrays, about = decided(200, name=name)
+    positions = np.flatnonzero(arrays["is_corrupted"])
+    inputs = (toy(200)["train/inputs"][arrays["index"][positions]] / 255).astype(np.float32)
+    before = inputs.copy()
+    together = corrupt_inputs(about["input_rule"], inputs, positions)
+    backwards = corrupt_inputs(about["input_rule"], inputs[::-1], positions[::-1])
+    np.testing.assert_array_equal(together, backwards[::-1])
+    np.testing.assert_array_equal(inputs, before)
+    assert together.dtype == np.float32
+    assert (together != inputs).any(axis=(1, 2, 3)).all()
+
+
+@pytest.mark.parametrize("view", ["vector", "image"])
+def test_chunk_shuffle_keeps_the_values_of_a_sample(view: str) -> None:
+    inputs = np.random.default_rng(1).random((20, 3, 12, 14), dtype=np.float32)
+    rule = {"name": "chunk_shuffle", "seed": 77, "view": view, "pieces": 5}
+    altered = corrupt_inputs(rule, inputs, np.arange(20))
+    assert altered.shape == inputs.shape
+    np.testing.assert_array_equal(np.sort(altered.reshape(20, -1)), np.sort(inputs.reshape(20, -1)))
+    channels_alike = np.repeat(inputs[:, :1], 3, axis=1)
+    shuffled = corrupt_inputs(rule, channels_alike, np.arange(20))
+    assert (shuffled == shuffled[:, :1]).all() == (view == "image")
+
+
+def test_noise_has_the_mean_and_deviation_asked_for() -> None:
+    inputs = np.full((200, 1, 12, 12), 10.0, np.float32)
+    rule = {"seed": 5, "mean": 2.0, "std": 3.0}
+    replaced = corrupt_inputs({"name": "replaced_noise", **rule}, inputs, np.arange(200))
+    added = corrupt_inputs({"name": "added_noise", **rule}, inputs, np.arange(200))
+    assert replaced.mean() == pytest.approx(2, abs=0.1)
+    assert replaced.std() == pytest.approx(3, abs=0.1)
+    np.testing.assert_array_equal(added, inputs + replaced)
+
+
+# -- the artefact on disk --------------------------------------------------------------------------
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    path = tmp_path / "toy.safetensors"
+    write_arrays(path, toy(100), ABOUT)
+    return path
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_same_settings_and_seed_give_the_same_file(data: Path, tmp_path: Path, name: str) -> None:
+    settings = CorruptionSettings(**wanted(name=name, split={"kind": "fraction"}))
+    one, two, other = tmp_path / "one", tmp_path / "two", tmp_path / "other"
+    write_corruption(data, settings, 2, one)
+    write_corruption(data, settings.model_dump(mode="json"), 2, two)
+    write_corruption(data, settings, 4, other)
+    assert one.read_bytes() == two.read_bytes()
+    assert one.read_bytes() != other.read_bytes()
+
+
+def test_artefact_says_how_it_was_made(data: Path, tmp_path: Path) -> None:
+    settings = CorruptionSettings(**wanted(name="added_noise", options={"std": 0.5}))
+    write_corruption(data, settings, 2, tmp_path / "out")
+    arrays, about = read_arrays(tmp_path / "out")
+    assert CorruptionSettings(**about["settings"]) == settings
+    assert about["key"] == settings.key
+    assert about["seed"] == 2
+    assert about["data"] == content_hash(data)
+    assert about["input_rule"] | {"seed": 0} == {"name": "added_noise", "seed": 0, "mean": 0.0, "std": 0.5}
+    assert arrays["is_corrupted"].dtype == np.bool_
+    assert arrays["index"].dtype == arrays["source"].dtype == np.int64
+
+
+def test_damaged_data_make_no_artefact(data: Path, tmp_path: Path) -> None:
+    whole = bytearray(data.read_bytes())
+    whole[-1] ^= 1
+    data.write_bytes(whole)
+    with pytest.raises(DamagedFile, match=r"toy\.safetensors is damaged"):
+        write_corruption(data, wanted(), 2, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dataset": "digits"},
+        {"dataset_version": 2},
+        {"split": {"kind": "fraction"}},
+        {"split": {"kind": "random_rows"}},
+        {"split": {"kind": "fraction", "train": 0.8}},
+        {"sources": {"number": 6, "corrupt": 2, "size": 16}},
+        {"sources": {"number": 5, "corrupt": 1, "size": 16}},
+        {"sources": {"number": 5, "corrupt": 2, "size": 17}},
+        {"sources": {"number": 5, "corrupt": 2, "assignment": "random"}},
+        {"name": "batch_label_flip"},
+        {"version": 2},
+        {"options": {"draw": "uniform"}},
+        {"level": 0.5},
+    ],
+    ids=json.dumps,
+)
+def test_key_changes_with_every_setting(change: dict[str, Any]) -> None:
+    assert CorruptionSettings(**wanted(**change)).key != CorruptionSettings(**wanted()).key
+
+
+def test_key_is_the_same_whether_defaults_are_written_or_left_out() -> None:
+    written = wanted(options={"draw": "class_map"}, level=1, split={"kind": "given"})
+    assert CorruptionSettings(**written).key == CorruptionSettings(**wanted()).key
+
+
+def test_deciding_imports_no_torch() -> None:
+    program = (
+        "import sys; from lapwing.corruption import base, corruptions, seeds\n"
+        "for name in corruptions.names(): corruptions.get(name)\n"
+        "sys.exit('torch' in sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+# -- mistakes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (
+            {"sources": {"number": 4, "corrupt": 5, "size": 8}},
+            "sources.corrupt: no more than the 4 sources that",
+        ),
+        ({"sources": {"number": 4, "corrupt": 1}}, "sources.size: the assignment blocks needs the number of"),
+        (
+            {"sources": {"number": 4, "corrupt": 1, "size": 8, "assignment": "random"}},
+            "sources.size: the assignment random has no blocks",
+        ),
+        ({"sources": {"number": 0, "corrupt": 0, "size": 8}}, "sources.number: "),
+        (
+            {"sources": {"number": 4, "corupt": 1, "size": 8}},
+            "unknown key sources.corupt; did you mean corrupt?",
+        ),
+        ({"split": {"kind": "given", "train": 0.5}}, "split.train: a share is taken by the kinds fraction"),
+        ({"split": {"kind": "fraction", "train": 1.0}}, "split.train: "),
+        ({"level": 1.5}, "level: "),
+        ({"name": "random_lable"}, "unknown corruption random_lable; did you mean random_label?"),
+        ({"options": {"drew": "uniform"}}, "options of random_label: unknown key drew; did you mean draw?"),
+        ({"name": "chunk_shuffle", "options": {"pieces": 1}}, "options of chunk_shuffle: pieces: "),
+        ({"name": "added_noise", "options": {"std": -1}}, "options of added_noise: std: "),
+        ({"name": "original", "options": {"draw": "uniform"}}, "options of original: unknown key draw"),
+    ],
+)
+def test_wrong_settings_get_one_sentence(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError) as problem:
+        validate(CorruptionSettings, wanted(**change), "corruption")
+    assert sentence in str(problem.value)
+    assert "\n" not in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"dataset": "digits"}, "dataset: the settings ask for digits, and the prepared data are of toy."),
+        ({"dataset_version": 3}, "dataset_version: the settings ask for 3, and the prepared data are of 1."),
+        ({"version": 9}, "version: the settings ask for version 9 of random_label"),
+        (
+            {"name": "batch_label_flip", "sources": {"number": 3, "corrupt": 1, "assignment": "random"}},
+            "sources.assignment: batch_label_flip corrupts blocks of one source",
+        ),
+        (
+            {"name": "chunk_shuffle", "options": {"pieces": 13}},
+            "options.pieces: 12 values cannot be cut into 13 pieces.",
+        ),
+        (
+            {"split": {"kind": "fraction", "train": 0.001}},
+            "split.train: a share of 0.001 of 50 rows leaves one of the two parts empty.",
+        ),
+    ],
+)
+def test_settings_that_do_not_fit_the_data_get_one_sentence(change: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError) as problem:
+        decided(50, **change)
+    assert sentence in str(problem.value)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "about", "sentence"),
+    [
+        (
+            {"train/targets": np.array([0, 10, 3])},
+            ABOUT,
+            "training row 1 of toy is not a label between 0 and 9",
+        ),
+        (
+            {"train/targets": np.array([0, 1, -1])},
+            ABOUT,
+            "training row 2 of toy is not a label between 0 and 9",
+        ),
+        ({"train/targets": np.array([0.0, 1.0, 2.0])}, ABOUT, "integer labels for classification"),
+        ({"train/targets": np.array([0, 1])}, ABOUT, "one target for each of its training inputs"),
+        ({"train/targets": np.array([1, 2, 3])}, {**ABOUT, "classes": None}, "needs a number of classes"),
+        ({"train/targets": np.array([0.0, np.nan, 1.0])}, REGRESSION, "row 1 of toy is not a finite number"),
+        ({"train/targets": np.array([0.0, 2.0, 1.0])}, REGRESSION, "options.draw: class_map maps classes"),
+    ],
+)
+def test_targets_that_cannot_be_corrupted_get_one_sentence(
+    arrays: dict[str, np.ndarray], about: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError) as problem:
+        decide(CorruptionSettings(**wanted()), {**toy(3), **arrays}, about, seed=2)
+    assert sentence in str(problem.value)
+
+
+def test_data_without_test_rows_must_be_split() -> None:
+    prepared = toy(50)
+    prepared.pop("test/targets")
+    with pytest.raises(UserError, match=r"split\.kind: toy has no test rows of its own.*random_rows"):
+        decide(CorruptionSettings(**wanted()), prepared, ABOUT, seed=2)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_seed_that_generators_refuse_gets_one_sentence(seed: int) -> None:
+    with pytest.raises(UserError, match="seed: it must lie between 0 and 4294967295"):
+        decided(50, seed=seed)
+
+
+def test_columns_are_no_image() -> None:
+    prepared = toy(50)
+    prepared["train/inputs"] = prepared["train/inputs"].reshape(50, -1)
+    settings = CorruptionSettings(**wanted(name="chunk_shuffle"))
+    with pytest.raises(UserError, match=r"options\.view: an image has channels.*\(144,\); use vector"):
+        decide(settings, prepared, ABOUT, seed=2)
+
+
+def test_rule_of_a_label_corruption_is_refused() -> None:
+    with pytest.raises(UserError, match="the corruption random_label does nothing to inputs"):
+        corrupt_inputs({"name": "random_label", "seed": 1}, np.zeros((1, 4), np.float32), np.array([0]))

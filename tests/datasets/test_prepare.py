@@ -1,0 +1,245 @@
+"""From raw files to arrays: what is declared comes out, or one sentence says what does not fit."""
+
+import gzip
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lapwing.datasets import cifar_100, datasets
+from lapwing.datasets.base import Dataset, Member
+from lapwing.datasets.download import download, download_files
+from lapwing.datasets.idx import read_idx
+from lapwing.datasets.prepare import prepare, prepare_files
+from lapwing.errors import UserError
+from lapwing.files import Array, content_hash, read_arrays
+from tests.datasets.conftest import cifar_batch, dataset_of, md5, tar_of
+
+
+def prepared(key: str, tmp_path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    download(key, tmp_path / "raw" / key, [], True, [])
+    prepare(key, tmp_path / "raw" / key, tmp_path / "out.safetensors")
+    return read_arrays(tmp_path / "out.safetensors")
+
+
+# -- embedded --------------------------------------------------------------------------------------
+
+
+def test_digits_have_one_fixed_stratified_split(tmp_path: Path) -> None:
+    arrays, about = prepared("digits", tmp_path)
+    assert arrays["train/inputs"].shape == (1437, 1, 8, 8)
+    assert arrays["test/inputs"].shape == (360, 1, 8, 8)
+    assert arrays["train/inputs"].dtype == np.uint8
+    assert arrays["train/inputs"].max() == 16
+    assert np.bincount(arrays["test/targets"]).tolist() == [36, 36, 35, 37, 36, 37, 36, 36, 35, 36]
+    assert about == {
+        "dataset": "digits",
+        "version": 1,
+        "task": "classification",
+        "classes": 10,
+        "scale": 1 / 16,
+        "licence": datasets.get("digits").licence,
+        "raw": {},
+    }
+    # The content of version 1: a change of it, whoever makes it, calls for a new version.
+    assert (
+        content_hash(tmp_path / "out.safetensors")
+        == "5fe4e2fd514884f8d2fb2fb12d59ad1f2b5a827f48b96283ad8ae41d3d691643"
+    )
+
+
+def test_digits_are_those_of_scikit_learn(tmp_path: Path) -> None:
+    from sklearn.datasets import load_digits
+
+    arrays, _ = prepared("digits", tmp_path)
+    images = np.concatenate([arrays["train/inputs"], arrays["test/inputs"]]).reshape(-1, 64)
+    labels = np.concatenate([arrays["train/targets"], arrays["test/targets"]])
+    rows = np.column_stack([images, labels])
+    expected = np.column_stack([load_digits().data.astype(int), load_digits().target])
+    assert sorted(map(tuple, rows)) == sorted(map(tuple, expected))
+
+
+def test_diabetes_is_a_regression_whose_study_makes_the_split(tmp_path: Path) -> None:
+    arrays, about = prepared("diabetes", tmp_path)
+    assert set(arrays) == {"train/inputs", "train/targets"}
+    assert arrays["train/inputs"].shape == (442, 10)
+    assert arrays["train/inputs"].dtype == arrays["train/targets"].dtype == np.float32
+    assert arrays["train/targets"].mean() == pytest.approx(1.5213, abs=1e-4)
+    assert (about["task"], about["classes"], about["scale"]) == ("regression", None, 1.0)
+
+
+def test_preparing_again_gives_the_same_bytes(tmp_path: Path) -> None:
+    prepared("digits", tmp_path)
+    before = (tmp_path / "out.safetensors").read_bytes()
+    prepared("digits", tmp_path)
+    assert (tmp_path / "out.safetensors").read_bytes() == before
+
+
+# -- CIFAR-100, from a small archive of the official format ----------------------------------------
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (9, 3, 32, 32), dtype=np.uint8)
+FINE = [99, 0, 7, 42, 42, 3, 1, 2, 50]
+
+
+def small_cifar_100() -> tuple[Dataset, bytes]:
+    """CIFAR-100 as declared, but of six and three images, and the archive that holds them."""
+    lists = [{"fine_labels": part, "coarse_labels": [0] * len(part)} for part in (FINE[:6], FINE[6:])]
+    inner = {
+        "cifar-100-python/train": cifar_batch(PIXELS[:6], batch_label="training batch 1 of 1", **lists[0]),
+        "cifar-100-python/test": cifar_batch(PIXELS[6:], batch_label="testing batch 1 of 1", **lists[1]),
+        "cifar-100-python/meta": cifar_batch(PIXELS[:0], fine_label_names=["apple", "worm"]),
+    }
+    archive = tar_of({**inner, "cifar-100-python/file.txt~": b""})
+    file = cifar_100.DATASET.files[0]
+    members = tuple(replace(member, md5=md5(inner[member.name])) for member in file.members)
+    small = replace(file, size=len(archive), md5=md5(archive), members=members)
+    return replace(cifar_100.DATASET, files=(small,), rows={"train": 6, "test": 3}), archive
+
+
+def test_cifar_100_goes_from_its_archive_to_arrays(tmp_path: Path) -> None:
+    dataset, archive = small_cifar_100()
+    mirror = tmp_path / "mirror" / "cifar-100"
+    mirror.mkdir(parents=True)
+    (mirror / "cifar-100-python.tar.gz").write_bytes(archive)
+    raw = tmp_path / "raw" / "cifar_100"
+    download_files("cifar_100", dataset, raw, [mirror.parent], offline=True)
+    prepare_files("cifar_100", dataset, raw, tmp_path / "out.safetensors")
+    arrays, about = read_arrays(tmp_path / "out.safetensors")
+    assert np.array_equal(arrays["train/inputs"], PIXELS[:6])
+    assert np.array_equal(arrays["test/inputs"], PIXELS[6:])
+    assert arrays["train/targets"].tolist() == FINE[:6]
+    assert arrays["test/targets"].tolist() == FINE[6:]
+    assert about["classes"] == 100
+    assert set(about["raw"]) == {f"cifar-100-python/{name}" for name in ("train", "test", "meta")}
+
+
+# -- what does not fit -----------------------------------------------------------------------------
+
+INPUTS = np.zeros((4, 2), np.float32)
+TARGETS = np.array([0, 9, 3, 4])
+
+
+def reading(**arrays: Any) -> Callable[[Path], dict[str, Array]]:
+    whole = {"inputs": INPUTS, "targets": TARGETS, **arrays}
+    return lambda _: {f"train/{part}": array for part, array in whole.items() if array is not None}
+
+
+def prepare_small(dataset: Dataset, tmp_path: Path) -> Path:
+    download_files("small", dataset, tmp_path / "raw", [tmp_path], offline=True)
+    prepare_files("small", dataset, tmp_path / "raw", tmp_path / "out" / "small.safetensors")
+    return tmp_path / "out" / "small.safetensors"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ({"inputs": INPUTS[:3]}, "train/inputs have shape (3, 2), expected (4, 2)"),
+        ({"inputs": INPUTS.astype(np.float64)}, "train/inputs are float64, expected uint8 or float32"),
+        ({"inputs": INPUTS / np.float32(np.nan)}, "train/inputs hold a value that is not finite"),
+        ({"targets": TARGETS[:3]}, "train/targets are int64 (3,), expected int64 (4,)"),
+        ({"targets": TARGETS.astype(np.uint8)}, "train/targets are uint8 (4,), expected int64 (4,)"),
+        ({"targets": TARGETS + 1}, "train/targets hold the label 10, expected 0 to 9"),
+        ({"targets": TARGETS - 1}, "train/targets hold the label -1, expected 0 to 9"),
+        ({"targets": None}, "it gives train/inputs, expected train/inputs, train/targets"),
+        ({"more": TARGETS}, "it gives train/inputs, train/more, train/targets, expected"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_told(wrong: dict[str, Any], sentence: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError) as caught:
+        prepare_small(dataset_of(read=reading(**wrong)), tmp_path)
+    assert str(caught.value).startswith(f"small: {sentence}")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("targets", "sentence"),
+    [(TARGETS, "are int64 (4,), expected float32"), (np.float32([0, np.inf, 1, 2]), "is not finite")],
+)
+def test_targets_that_are_no_finite_numbers_are_told(targets: Array, sentence: str, tmp_path: Path) -> None:
+    dataset = dataset_of(read=reading(targets=targets), task="regression", classes=None)
+    with pytest.raises(UserError) as caught:
+        prepare_small(dataset, tmp_path)
+    assert sentence in str(caught.value)
+
+
+def test_fitting_arrays_are_written(tmp_path: Path) -> None:
+    arrays, _ = read_arrays(prepare_small(dataset_of(read=reading()), tmp_path))
+    assert arrays["train/targets"].tolist() == TARGETS.tolist()
+
+
+@pytest.mark.parametrize("damage", ["flipped", "truncated", "deleted"])
+def test_damaged_raw_file_is_named_with_the_command_that_puts_it_right(damage: str, tmp_path: Path) -> None:
+    dataset, archive = small_cifar_100()
+    (tmp_path / "cifar-100").mkdir()
+    (tmp_path / "cifar-100" / "cifar-100-python.tar.gz").write_bytes(archive)
+    prepare_small(dataset, tmp_path)
+    path = tmp_path / "raw" / "cifar-100-python" / "test"
+    content = bytearray(path.read_bytes())
+    content[5000] ^= 1
+    path.write_bytes(content if damage == "flipped" else content[:-1])
+    if damage == "deleted":
+        path.unlink()
+    with pytest.raises(UserError) as caught:
+        prepare_files("small", dataset, tmp_path / "raw", tmp_path / "again.safetensors")
+    assert str(caught.value).startswith(f"{path} is {'missing' if damage == 'deleted' else 'damaged'}")
+    assert str(caught.value).endswith(f"rm -r {tmp_path / 'raw'}")
+    assert not (tmp_path / "again.safetensors").exists()
+
+
+def test_raw_folder_without_a_manifest_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"There is no file {tmp_path}/manifest.json"):
+        prepare("digits", tmp_path, tmp_path / "out.safetensors")
+    assert not os.listdir(tmp_path)
+
+
+# -- formats ---------------------------------------------------------------------------------------
+
+HEADER = bytes([0, 0, 8, 2, 0, 0, 0, 2, 0, 0, 0, 3])
+
+
+def test_idx_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file.gz").write_bytes(gzip.compress(HEADER + bytes(range(6))))
+    assert read_idx(tmp_path / "file.gz", (2, 3)).tolist() == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        HEADER + bytes(6),
+        gzip.compress(HEADER + bytes(6))[:-10],
+        gzip.compress(HEADER + bytes(5)),
+        gzip.compress(HEADER + bytes(10**6)),
+        gzip.compress(b"\0\0\x0b" + HEADER[3:] + bytes(6)),
+        gzip.compress(HEADER[:7] + b"\3" + HEADER[8:] + bytes(6)),
+    ],
+    ids=["empty", "not gzipped", "truncated", "too short", "too long", "16-bit numbers", "other shape"],
+)
+def test_other_files_than_the_idx_file_expected_are_named(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "file.gz").write_bytes(content)
+    with pytest.raises(UserError, match=f"{tmp_path}/file.gz"):
+        read_idx(tmp_path / "file.gz", (2, 3))
+
+
+def test_table_of_housing_that_is_none_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "CaliforniaHousing" / "cal_housing.data"
+    path.parent.mkdir()
+    for content in ("1,2,3\n", "1,2,3,4,5,6,7,8,nine\n", "1,2\n3\n"):
+        path.write_text(content)
+        with pytest.raises(UserError, match=str(path)):
+            datasets.get("california_housing").read(tmp_path)
+
+
+def test_members_declare_their_digest_or_that_of_a_copy() -> None:
+    members = [
+        content
+        for key in datasets.names()
+        for content in datasets.get(key).kept
+        if isinstance(content, Member)
+    ]
+    assert len(members) == 11
+    assert all(member.has_digest or member.copy_sha256 for member in members)

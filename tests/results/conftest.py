@@ -1,0 +1,106 @@
+"""Made-up results of a small study, and the artefact that shows them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lapwing import files
+
+ROOT = Path(__file__).parents[2]
+PUBLISHED = ROOT / "published"
+SEEDS = [2, 4, 8]
+CORRUPTIONS = ["original", "random_label"]
+TOP_1 = {"name": "top_1", "better": "higher", "unit": "percent"}
+LAST = {("original", "standard"): 0.82, ("original", "lap"): 0.82}
+LAST |= {("random_label", "standard"): 0.70, ("random_label", "lap"): 0.78}
+
+
+@dataclass
+class MadeUp:
+    """A study's cells, tables and the description of its artefact."""
+
+    cells: list[dict[str, Any]]
+    metrics: pd.DataFrame
+    sources: pd.DataFrame
+    runs: list[dict[str, Any]]
+    description: dict[str, Any]
+
+    def write(self, folder: Path) -> dict[str, list[Path]]:
+        """Write the files of one part."""
+        about = {"made": "up"}
+        files.write_table(folder / "metrics.parquet", self.metrics, about)
+        files.write_table(folder / "sources.parquet", self.sources, about)
+        files.write_json(folder / "runs.json", self.runs)
+        return {
+            "metrics": [folder / "metrics.parquet"],
+            "sources": [folder / "sources.parquet"],
+            "runs": [folder / "runs.json"],
+        }
+
+    @property
+    def study(self) -> dict[str, Any]:
+        """What `aggregate` is told."""
+        return {"name": "table_1", "cells": self.cells}
+
+
+def epochs_of(last: float, seed: int) -> list[float]:
+    """Four epochs whose best is the third, two points above the last."""
+    end = last + 0.001 * (SEEDS.index(seed) - 1)
+    return [end - 0.2, end - 0.1, end + 0.02, end]
+
+
+@pytest.fixture
+def made_up() -> MadeUp:
+    """Two corruptions, two methods, three seeds, four epochs, two sources."""
+    cells, metrics, sources, runs = [], [], [], []
+    for (corruption, method), last in LAST.items():
+        axes = {"dataset": "fashion_mnist", "corruption": corruption, "method": method}
+        cells.append({**axes, "metric": TOP_1, "seeds": SEEDS})
+        for seed in SEEDS:
+            runs.append({**axes, "seed": seed, **provenance(seed)})
+            for epoch, value in enumerate(epochs_of(last, seed), start=1):
+                head = {**axes, "seed": seed, "epoch": epoch}
+                metrics.append({**head, "split": "test", "metric": "top_1", "value": value})
+                metrics.append({**head, "split": "train", "metric": "top_1", "value": 0.99})
+                sources += [{**head, **history(source, epoch, method)} for source in (0, 1)]
+    description = {
+        "kind": "table",
+        "title": "Table 1: accuracy",
+        "rows": ["dataset", "corruption"],
+        "readings": ["last", "best"],
+        "published": {"study": "synthetic", "table": "Table 1"},
+        "published_columns": ["arfl", "idpa", "coteaching"],
+    }
+    return MadeUp(cells, pd.DataFrame(metrics), pd.DataFrame(sources), runs, description)
+
+
+def history(source: int, epoch: int, method: str) -> dict[str, Any]:
+    """Source 1 is corrupt, and grows unreliable under LAP."""
+    counted = method == "lap"
+    unreliability = 10.0 * epoch * source if counted else np.nan
+    multiplier = 1.0 - 0.1 * source if counted else np.nan
+    learned = {"mean_loss": 1.0, "unreliability": unreliability, "multiplier": multiplier}
+    return {"source": source, "is_corrupt": source == 1, **learned}
+
+
+def provenance(seed: int) -> dict[str, Any]:
+    """What a run says of itself."""
+    return {
+        "key": "abc123",
+        "settings": {"epochs": 4},
+        "device": "cpu",
+        "backend": "vmap",
+        "replicas": 3,
+        "seconds": 1.5 * seed,
+        "samples_per_second": 1000.0,
+        "peak_memory_mb": 200.0,
+        "git_commit": "0123abc",
+        "versions": {"python": "3.11.9", "torch": "2.13.0"},
+        "trained": "now",
+        "diverged": None,
+        "finished_at": "2026-01-01T00:00:00+00:00",
+    }

@@ -1,0 +1,121 @@
+"""Parts become one tidy table of each kind, or a sentence says what is wrong with them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lapwing import files
+from lapwing.errors import UserError
+from lapwing.results.collect import aggregate, without_diverged
+
+
+def collected(made_up, tmp_path):
+    out = {kind: tmp_path / "results" / f"{kind}.parquet" for kind in ("results", "sources", "runs")}
+    aggregate(**made_up.write(tmp_path / "part"), study=made_up.study, out=out)
+    return {kind: files.read_table(path) for kind, path in out.items()}
+
+
+def test_parts_become_tidy_tables(made_up, tmp_path):
+    tables = collected(made_up, tmp_path)
+    pd.testing.assert_frame_equal(tables["results"], made_up.metrics)
+    pd.testing.assert_frame_equal(tables["sources"], made_up.sources)
+    runs = tables["runs"]
+    assert len(runs) == 12
+    assert runs.loc[0, "version_torch"] == "2.13.0"
+    assert runs.loc[0, "study"] == "table_1"
+    assert runs["diverged_epoch"].isna().all()
+
+
+def test_several_parts_are_one_study(made_up, tmp_path):
+    whole, parts = made_up.metrics, []
+    for corruption in ("original", "random_label"):
+        made_up.metrics = whole[whole.corruption == corruption]
+        parts.append(made_up.write(tmp_path / corruption))
+    out = {kind: tmp_path / f"{kind}.parquet" for kind in ("results", "sources", "runs")}
+    metrics = [part["metrics"][0] for part in parts]
+    aggregate(metrics, parts[0]["sources"], parts[0]["runs"], made_up.study, out)
+    assert len(files.read_table(out["results"])) == len(whole)
+
+
+def repeat_a_row(made_up):
+    made_up.metrics = pd.concat([made_up.metrics, made_up.metrics.head(1)])
+
+
+def put_nan(made_up):
+    made_up.metrics.loc[3, "value"] = np.nan
+
+
+def put_infinity(made_up):
+    made_up.metrics.loc[3, "value"] = np.inf
+
+
+def take_a_run_out(made_up):
+    made_up.runs.pop()
+
+
+def repeat_a_run(made_up):
+    made_up.runs.append(made_up.runs[0])
+
+
+def take_results_out(made_up):
+    made_up.metrics = made_up.metrics[~((made_up.metrics.seed == 8) & (made_up.metrics.method == "lap"))]
+
+
+def cut_a_run_short(made_up):
+    made_up.metrics = made_up.metrics[~((made_up.metrics.seed == 8) & (made_up.metrics.epoch == 4))]
+
+
+def name_another_method(made_up):
+    made_up.metrics["method"] = made_up.metrics["method"].replace("lap", "arfl")
+
+
+def rename_a_column(made_up):
+    made_up.metrics = made_up.metrics.rename(columns={"value": "score"})
+
+
+def repeat_a_source(made_up):
+    made_up.sources = pd.concat([made_up.sources, made_up.sources.tail(1)])
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (repeat_a_row, "twice there: dataset=fashion_mnist, corruption=original, method=standard, seed=2, epoch=1"),
+        (put_nan, "a value is not finite: dataset=fashion_mnist, .*seed=2, epoch=2, metric=top_1"),
+        (put_infinity, "a value is not finite"),
+        (take_a_run_out, "run .*corruption=random_label, method=lap, seed=8 is missing"),
+        (repeat_a_run, "seed=2 is there twice"),
+        (take_results_out, "there are no test results of .*method=lap, seed=8"),
+        (cut_a_run_short, r"end at different epochs \(3 and 4\)"),
+        (name_another_method, "method=arfl, seed=2 is no run of this study"),
+        (rename_a_column, "its columns are .*score; a part of this study has .*value"),
+        (repeat_a_source, "twice there: .*source=1"),
+    ],
+)
+def test_what_is_wrong_with_a_part_is_one_sentence(made_up, tmp_path, damage, sentence):
+    damage(made_up)
+    with pytest.raises(UserError, match=sentence):
+        collected(made_up, tmp_path)
+    assert not (tmp_path / "results").exists()
+
+
+def test_cells_that_were_not_asked_for_may_be_absent(made_up, tmp_path):
+    made_up.cells.append({**made_up.cells[0], "method": "arfl", "seeds": []})
+    assert len(collected(made_up, tmp_path)["results"]) == 96
+
+
+def test_diverged_run_is_kept_but_left_out_of_tables(made_up, tmp_path):
+    made_up.runs[0]["diverged"] = {"epoch": 3, "step": 17}
+    lost = (made_up.metrics.method == "standard") & (made_up.metrics.corruption == "original")
+    made_up.metrics = made_up.metrics[~(lost & (made_up.metrics.seed == 2) & (made_up.metrics.epoch >= 3))]
+    tables = collected(made_up, tmp_path)
+    assert tables["runs"]["diverged_epoch"].dropna().tolist() == [3]
+    left = without_diverged(tables["results"], tables["runs"])
+    kept = left[(left.method == "standard") & (left.corruption == "original")]
+    assert set(kept.seed) == {4, 8}
+
+
+def test_a_study_without_runs_has_empty_tables(tmp_path):
+    out = {kind: tmp_path / f"{kind}.parquet" for kind in ("results", "sources", "runs")}
+    aggregate([], [], [], {"name": "figure_1", "cells": []}, out)
+    assert files.read_table(out["results"]).empty

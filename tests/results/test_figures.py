@@ -1,0 +1,90 @@
+"""Figures are the same from the same numbers, and show what they say."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from lapwing.errors import UserError
+from lapwing.results import figures
+from lapwing.results.artefact import Artefact
+from lapwing.schema import validate
+
+
+def test_figure_1_draws_the_losses_of_the_specification():
+    losses = figures.demonstration_losses(seed=0)
+    for (_, means, deviation, points), drawn in zip(figures.PANELS, losses, strict=True):
+        by_source = drawn.groupby("source")["loss"]
+        assert by_source.size().tolist() == points
+        assert by_source.mean().to_numpy() == pytest.approx(np.array(means), abs=0.05)
+        assert by_source.std().to_numpy() == pytest.approx(deviation, rel=0.1)
+
+
+def test_figure_1_marks_mean_and_threshold_in_every_panel():
+    figure = figures.figure_1(seed=0)
+    for panel, losses in zip(figure.axes, figures.demonstration_losses(seed=0), strict=True):
+        dashed = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
+        mean, deviation = losses["loss"].mean(), losses["loss"].std()
+        assert dashed == pytest.approx([mean, mean + 0.5 * deviation])
+
+
+def test_same_figure_has_the_same_bytes(tmp_path):
+    written = []
+    for name in ("a", "b"):
+        paths = {kind: tmp_path / f"{name}.{kind}" for kind in ("pdf", "png", "svg")}
+        figures.save(figures.figure_1(seed=3), paths)
+        written.append({kind: path.read_bytes() for kind, path in paths.items()})
+    assert written[0] == written[1]
+    assert b"CreationDate" not in written[0]["pdf"]
+    assert b"dc:date" not in written[0]["svg"]
+
+
+def test_another_seed_draws_other_losses():
+    assert not np.array_equal(figures.demonstration_losses(0)[0], figures.demonstration_losses(1)[0])
+
+
+class HalfSaved(Figure):
+    """A figure on a disk that is full after a few bytes."""
+
+    def savefig(self, path, **_):
+        Path(path).write_bytes(b"PNG")
+        raise OSError(28, "No space left on device")
+
+
+def test_a_figure_that_fails_leaves_nothing(tmp_path):
+    with pytest.raises(UserError, match=r"a.png cannot be written: No space left on device"):
+        figures.save(HalfSaved(), {"png": tmp_path / "a.png"})
+    assert not list(tmp_path.iterdir())
+
+
+def described(made_up):
+    return validate(Artefact, made_up.description, "test")
+
+
+def test_learning_curve_is_the_mean_over_seeds_in_percent(made_up):
+    figure = figures.learning_curves(described(made_up), made_up.cells, made_up.metrics, "paper")
+    random_label = next(panel for panel in figure.axes if panel.get_title() == "Random Label")
+    lap = next(line for line in random_label.lines if line.get_label() == "LAP")
+    assert lap.get_ydata() == pytest.approx([58.0, 68.0, 80.0, 78.0])
+
+
+def test_source_history_marks_the_corrupt_sources(made_up):
+    figure = figures.source_history(described(made_up), made_up.cells, made_up.sources, "paper")
+    assert len(figure.axes) == 2  # standard has no unreliability
+    lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
+    assert lines["corrupt"] == pytest.approx([10, 20, 30, 40])
+    assert lines["clean"] == pytest.approx([0, 0, 0, 0])
+
+
+@pytest.mark.parametrize("draw", [figures.learning_curves, figures.source_history])
+def test_figures_at_demo_scale_begin_with_the_notice(made_up, draw):
+    table = made_up.metrics if draw is figures.learning_curves else made_up.sources
+    figure = draw(described(made_up), made_up.cells, table, "demo")
+    assert " ".join(figure.get_suptitle().split()).startswith("Demo scale: stand-in data")
+
+
+def test_nothing_to_draw_is_an_empty_figure(made_up):
+    empty = made_up.metrics.iloc[:0]
+    figures.as_png(figures.learning_curves(described(made_up), made_up.cells, empty, "paper"))
+    figures.as_png(figures.source_history(described(made_up), [], made_up.sources, "paper"))

@@ -1,0 +1,97 @@
+"""The published values as read here are those that were printed."""
+
+import pytest
+
+from lapwing.errors import UserError
+from lapwing.results.published import key_of, read_runs, read_summary, title_of
+from lapwing.results.statistics import paired_differences
+from tests.results.conftest import PUBLISHED
+
+TABLE_1 = read_summary(PUBLISHED, "synthetic", "Table 1")
+RUNS_1 = read_runs(PUBLISHED, "synthetic")
+
+
+def test_table_1_has_all_its_printed_cells():
+    assert len(TABLE_1) == 3 * 7 * 5
+    assert set(TABLE_1.loc[TABLE_1.dataset == "cifar_100", "metric"]) == {"top_5"}
+    assert (TABLE_1.n == 10).all()
+
+
+def test_printed_means_and_deviations_are_those_of_the_runs():
+    """More digits never change what was printed."""
+    assert (TABLE_1["mean"] - TABLE_1["printed_mean"]).abs().max() <= 0.0051
+    assert (TABLE_1["std"] - TABLE_1["printed_std"]).abs().max() <= 0.0051
+
+
+def test_values_per_run_give_the_printed_means():
+    keys = ["dataset", "corruption", "method"]
+    means = RUNS_1.groupby(keys)["value"].mean()
+    printed = TABLE_1.set_index(keys)["printed_mean"]
+    # CIFAR-10's standard pools three history lengths, its original LAP two numbers of corrupt sources.
+    assert (means.loc[printed.index] - printed).abs().max() <= 0.0051
+
+
+def test_every_seed_counts_once():
+    counts = RUNS_1.groupby(["dataset", "corruption", "method"])["seed"].agg(["size", "nunique"])
+    assert (counts["size"] == counts["nunique"]).all()
+
+
+@pytest.mark.parametrize(
+    ("corruption", "mean", "error"),
+    [
+        ("chunk_shuffle", 4.13, 0.26),
+        ("random_label", 4.44, 1.48),
+        ("batch_label_shuffle", 0.28, 0.10),
+        ("batch_label_flip", 1.62, 0.31),
+        ("added_noise", 1.93, 1.06),
+        ("replaced_noise", 2.15, 0.13),
+        ("original", 0.0, 0.0),
+    ],
+)
+def test_published_differences_within_a_seed_on_fashion_mnist(corruption, mean, error):
+    rows = RUNS_1[(RUNS_1.dataset == "fashion_mnist") & (RUNS_1.corruption == corruption)]
+    by_seed = {m: dict(zip(part.seed, part.value, strict=True)) for m, part in rows.groupby("method")}
+    difference = paired_differences(by_seed["lap"], by_seed["standard"])
+    assert difference.mean == pytest.approx(mean, abs=0.0051)
+    assert difference.standard_error == pytest.approx(error, abs=0.0051)
+    assert difference.n == 10
+
+
+def test_table_10_is_read_as_errors_and_not_as_percent():
+    table = read_summary(PUBLISHED, "california_housing", "Table 10").set_index(["corruption", "method"])
+    assert table.loc[("random_label", "standard"), "printed_mean"] == 0.62
+    assert table.loc[("random_label", "lap"), "printed_mean"] == 0.45
+    assert table.loc[("random_label", "lap"), "mean"] == pytest.approx(0.449344, abs=1e-5)
+    assert set(table.reading) == {"best"}
+
+
+def test_names_have_keys_and_keys_have_titles():
+    assert [key_of(name) for name in ("CIFAR-10", "F-MNIST", "California Housing", "Co-teaching")] == [
+        "cifar_10",
+        "fashion_mnist",
+        "california_housing",
+        "coteaching",
+    ]
+    assert [title_of(key) for key in ("replaced_noise", "lap", "batch_label_flip", "cifar_100")] == [
+        "Replace With Noise",
+        "LAP",
+        "Batch Label Flip",
+        "CIFAR-100",
+    ]
+
+
+def test_every_printed_table_can_be_read():
+    """A name or unit that is read wrongly makes keys meet twice, or means go astray."""
+    for study, table in [("presnet", "Table 2"), ("imdb", "Table 3"), ("ecg", "Figure 3a"), ("imagenet64", "Table 8")]:
+        rows = read_summary(PUBLISHED, study, table)
+        assert rows["printed_mean"].between(20, 100).all(), study
+
+
+def test_unknown_table_is_one_sentence():
+    with pytest.raises(UserError, match="study synthetic has no printed Table 99"):
+        read_summary(PUBLISHED, "synthetic", "Table 99")
+
+
+def test_missing_values_are_one_sentence(tmp_path):
+    with pytest.raises(UserError, match="There is no file .*summary.csv"):
+        read_summary(tmp_path, "synthetic", "Table 1")

@@ -1,0 +1,228 @@
+"""Numbers in the published layout: readings, bold rules, verdicts, and what is not there."""
+
+import pandas as pd
+import pytest
+
+from lapwing.errors import UserError
+from lapwing.results import layout, tables
+from lapwing.results.artefact import Artefact
+from lapwing.schema import validate
+from tests.results.conftest import PUBLISHED, SEEDS, TOP_1
+
+NO_RUNS = pd.DataFrame()
+
+
+def build(made_up, scale="paper", **changes):
+    artefact = validate(Artefact, {**made_up.description, **changes}, "test")
+    frame = tables.build(artefact, made_up.cells, made_up.metrics, NO_RUNS, PUBLISHED, scale)
+    return frame, artefact
+
+
+def value_of(frame, corruption, method, reading="last"):
+    rows = frame[(frame.corruption == corruption) & (frame.method == method) & (frame.quantity == "value")]
+    return rows[rows.reading == reading].iloc[0]
+
+
+def test_both_readings_are_shown_and_only_the_published_one_is_compared(made_up):
+    frame, _ = build(made_up)
+    last, best = (value_of(frame, "random_label", "lap", reading) for reading in ("last", "best"))
+    assert (last["mean"], best["mean"]) == (pytest.approx(78.0), pytest.approx(80.0))
+    assert last["published_mean"] == 77.91
+    assert last["difference"] == pytest.approx(78.0 - 77.915, abs=0.001)
+    assert pd.isna(best["difference"])
+    assert pd.isna(best["published_mean"])
+
+
+def test_deviation_is_over_seeds_in_points(made_up):
+    frame, _ = build(made_up)
+    assert value_of(frame, "random_label", "lap")["std"] == pytest.approx(0.1)
+    assert value_of(frame, "random_label", "lap")["n"] == 3
+
+
+def test_difference_within_a_seed_stands_beside_the_published(made_up):
+    frame, _ = build(made_up)
+    paired = frame[frame.quantity == "paired_difference"].set_index("corruption")
+    assert paired.loc["random_label", "mean"] == pytest.approx(8.0)
+    assert paired.loc["random_label", "published_mean"] == pytest.approx(4.444)
+    assert paired.loc["original", "standard_errors"] == 0.0
+    assert paired.loc["original", "mean"] == 0.0
+
+
+def test_published_table_10_is_found_without_the_dataset_among_its_rows(made_up):
+    for cell in made_up.cells:
+        cell["dataset"] = "california_housing"
+        cell["metric"] = {"name": "loss", "better": "lower", "unit": "mse"}
+    loss = {"dataset": "california_housing", "metric": "loss"}
+    made_up.metrics = made_up.metrics.assign(**loss)
+    published = {"study": "california_housing", "table": "Table 10"}
+    frame, _ = build(made_up, rows=["corruption"], readings=["best", "last"], published=published, published_columns=[])
+    row = value_of(frame, "random_label", "standard", "best")
+    assert row["published_mean"] == 0.62
+    assert row["mean"] == pytest.approx(0.5)  # the lowest epoch, and no percent
+    assert row["margin"] == pytest.approx(0.02328, abs=1e-4)
+
+
+def test_demo_scale_has_no_verdict_and_says_so_first(made_up):
+    frame, artefact = build(made_up, scale="demo")
+    assert not frame["verdict"].fillna("").any()
+    laid_out = layout.lay_out(frame, artefact)
+    for text in (layout.to_markdown(laid_out), layout.to_latex(laid_out), layout.to_html(laid_out)):
+        first = text.splitlines()[0]
+        assert "stand-in data" in first
+        assert "no verdict" in first
+        assert "eproduced" not in text
+
+
+def test_stand_in_has_the_published_values_of_its_dataset_for_orientation(made_up):
+    made_up.metrics["dataset"] = "digits"
+    for cell in made_up.cells:
+        cell["dataset"] = "digits"
+    published = {"study": "synthetic", "table": "Table 1", "stand_in": {"digits": "fashion_mnist"}}
+    frame, artefact = build(made_up, scale="demo", published=published)
+    assert value_of(frame, "random_label", "lap")["published_mean"] == 77.91
+    assert "77.91 ± 3.39" in layout.to_markdown(layout.lay_out(frame, artefact))
+    at_paper, _ = build(made_up, published=published)
+    assert value_of(at_paper, "random_label", "lap")["verdict"] == "not comparable"
+
+
+def test_paper_scale_has_a_verdict_for_every_compared_cell(made_up):
+    frame, artefact = build(made_up)
+    compared = frame[frame["published_mean"].notna() & (frame["status"] == "run") & (frame.quantity == "value")]
+    assert len(compared) == 4
+    assert set(compared["verdict"]) <= {"reproduced", "differs", "not decided"}
+    text = layout.to_markdown(layout.lay_out(frame, artefact))
+    assert "| verdict |" in text
+    assert "The methods stand in the published order in 2 of 2 rows." in text
+
+
+def test_cells_without_runs_say_not_run(made_up):
+    missing = {"dataset": "fashion_mnist", "corruption": "added_noise", "metric": TOP_1, "seeds": []}
+    made_up.cells += [{**missing, "method": "standard"}, {**missing, "method": "lap"}]
+    frame, artefact = build(made_up)
+    assert value_of(frame, "added_noise", "lap")["status"] == "not run"
+    assert value_of(frame, "added_noise", "lap")["published_mean"] == 79.98
+    text = layout.to_markdown(layout.lay_out(frame, artefact))
+    added = next(line for line in text.splitlines() if "Added Noise | ours, last epoch" in line)
+    assert added.count("not run") == 2
+
+
+def test_a_study_without_any_run_is_a_table_of_not_run(made_up):
+    made_up.metrics = pd.DataFrame()
+    frame, artefact = build(made_up)
+    assert set(frame.loc[frame["status"] != "published only", "status"]) == {"not run"}
+    assert "not run" in layout.to_latex(layout.lay_out(frame, artefact))
+
+
+def test_fewer_runs_than_asked_are_counted_in_the_cell(made_up):
+    made_up.metrics = made_up.metrics[~((made_up.metrics.seed == 8) & (made_up.metrics.method == "lap"))]
+    frame, artefact = build(made_up)
+    assert "(2 of 3 runs)" in layout.to_markdown(layout.lay_out(frame, artefact))
+
+
+def test_diverged_runs_do_not_count(made_up):
+    runs = pd.DataFrame(made_up.runs)
+    runs["diverged_epoch"] = [2 if run["method"] == "lap" and run["seed"] == 2 else None for run in made_up.runs]
+    artefact = validate(Artefact, made_up.description, "test")
+    frame = tables.build(artefact, made_up.cells, made_up.metrics, runs, PUBLISHED, "paper")
+    row = value_of(frame, "random_label", "lap")
+    assert (row["n"], row["diverged"]) == (2, 1)
+    assert "Diverged and left out: 2." in layout.to_markdown(layout.lay_out(frame, artefact))
+
+
+def test_methods_published_only_stand_beside(made_up):
+    frame, artefact = build(made_up)
+    arfl = value_of(frame, "random_label", "arfl")
+    assert (arfl["status"], arfl["published_mean"]) == ("published only", 77.58)
+    assert layout.lay_out(frame, artefact).columns[2] == "ARFL (published only)"
+
+
+def bold_of(frame, corruption, column="bold"):
+    rows = frame[(frame.corruption == corruption) & (frame.reading == "last") & (frame.quantity == "value")]
+    return sorted(rows.loc[rows[column].astype(bool), "method"])
+
+
+def test_bold_best_takes_the_first_of_equals(made_up):
+    frame, _ = build(made_up)
+    assert bold_of(frame, "random_label") == ["lap"]
+    assert bold_of(frame, "original") == ["standard"]
+    assert bold_of(frame, "random_label", "published_bold") == ["lap"]
+
+
+def test_bold_within_one_deviation_takes_all_that_are_near(made_up):
+    """Published, F-MNIST, random label: LAP 77.91 ± 3.39 is best, and only Co-teaching (67.84) and
+    Standard (73.47) are further than 3.39 from it."""
+    frame, _ = build(made_up, bold="within_one_std")
+    assert bold_of(frame, "random_label", "published_bold") == ["arfl", "lap"]
+    assert bold_of(frame, "original") == ["lap", "standard"]
+
+
+def test_bold_none_marks_nothing(made_up):
+    frame, _ = build(made_up, bold="none")
+    assert not frame["bold"].any()
+    assert not frame["published_bold"].any()
+
+
+def test_lowest_error_is_the_best(made_up):
+    for cell in made_up.cells:
+        cell["metric"] = {"name": "top_1", "better": "lower", "unit": "loss"}
+    frame, _ = build(made_up, published=None, published_columns=[], readings=["last"])
+    assert bold_of(frame, "random_label") == ["standard"]
+
+
+def test_csv_gives_the_same_table_again(made_up, tmp_path):
+    frame, artefact = build(made_up)
+    paths = {kind: tmp_path / f"table_1.{kind}" for kind in ("csv", "md", "tex")}
+    tables.save(frame, artefact, paths)
+    again = layout.lay_out(tables.read(paths["csv"], artefact), artefact)
+    assert again == layout.lay_out(frame, artefact)
+    assert paths["md"].read_text() == layout.to_markdown(again)
+
+
+def test_latex_is_escaped_and_balanced(made_up):
+    frame, artefact = build(made_up, title="Test & 100 % of {it} \\input{x}")
+    text = layout.to_latex(layout.lay_out(frame, artefact))
+    assert r"Test \& 100 \% of \{it\} \textbackslash{}input\{x\}" in text
+    assert text.count(r"\begin{") == text.count(r"\end{")
+    assert "±" not in text
+    rows = [line for line in text.splitlines() if line.endswith(r"\\")]
+    assert {line.replace(r"\&", "").count("&") for line in rows} == {7, 5}
+
+
+def test_hostile_text_is_escaped_in_html_and_markdown(made_up):
+    hostile = "<script>alert(1)</script>|x"
+    frame, artefact = build(made_up, title=hostile)
+    laid_out = layout.lay_out(frame, artefact)
+    assert "<script" not in layout.to_html(laid_out)
+    assert "<script" not in layout.to_markdown(laid_out)
+
+
+def test_two_cells_on_one_place_are_refused(made_up):
+    made_up.cells.append(made_up.cells[0])
+    with pytest.raises(UserError, match="two cells fall on one place"):
+        build(made_up)
+
+
+def test_unknown_metric_of_a_cell_is_refused(made_up):
+    made_up.cells[0]["metric"] = {"name": "top_5", "better": "higher"}
+    with pytest.raises(UserError, match="has no metric top_5"):
+        build(made_up)
+
+
+def test_misspelt_key_of_a_description_is_refused(made_up):
+    with pytest.raises(UserError, match="unknown key decimal; did you mean decimals"):
+        build(made_up, decimal=1)
+
+
+def test_verdicts_are_counted(made_up):
+    frame, _ = build(made_up)
+    counts = tables.verdicts([frame])
+    assert sum(counts.values()) == 4
+
+
+def test_seeds_of_a_selection_are_all_that_is_asked(made_up):
+    """A selection of seeds is a whole table of fewer runs, not one with holes."""
+    for cell in made_up.cells:
+        cell["seeds"] = SEEDS[:2]
+    frame, artefact = build(made_up)
+    assert value_of(frame, "random_label", "lap")["n"] == 2
+    assert "of 3 runs" not in layout.to_markdown(layout.lay_out(frame, artefact))

@@ -1,0 +1,73 @@
+"""The command line, and the generated pages."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from lapwing.cli import main
+from lapwing.reference import pages
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("datasets", {"digits", "fashion_mnist", "cifar_10", "cifar_100", "california_housing"}),
+        (
+            "corruptions",
+            {
+                "original",
+                "chunk_shuffle",
+                "random_label",
+                "batch_label_shuffle",
+                "batch_label_flip",
+                "added_noise",
+                "replaced_noise",
+            },
+        ),
+        ("models", {"mlp", "conv3net", "regression_mlp"}),
+        ("methods", {"standard", "lap"}),
+    ],
+)
+def test_list_names_what_there_is(command: str, expected: set[str], capsys: pytest.CaptureFixture[str]) -> None:
+    main([command])
+    lines = capsys.readouterr().out.splitlines()
+    assert expected <= {line.split()[0] for line in lines}
+    assert all(len(line.split()) > 1 for line in lines)
+
+
+def test_studies_are_listed_with_their_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["studies", "--folder", str(ROOT / "studies")])
+    text = capsys.readouterr().out
+    assert "table_1" in text
+    assert "paper 420 runs" in text
+
+
+def test_module_is_the_same_command() -> None:
+    run = subprocess.run([sys.executable, "-m", "lapwing", "methods"], capture_output=True, text=True, check=True)
+    assert "lap" in run.stdout
+
+
+def test_mistake_is_one_sentence_and_exit_code_1(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["studies", "--folder", "nowhere"])
+    assert stopped.value.code == "lapwing: studies: There is no folder nowhere."
+
+
+@pytest.mark.parametrize("name", ["study.schema.json", "reference.md", "artefacts.md"])
+def test_generated_pages_are_those_that_are_committed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    committed = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert committed == pages(Path("studies"))[name], "renew them: lapwing reference docs"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "studies").glob("*.yaml")), ids=lambda path: path.stem)
+def test_studies_satisfy_the_schema_for_editors(path: Path) -> None:
+    schema = json.loads((ROOT / "docs" / "study.schema.json").read_text())
+    jsonschema.validate(yaml.safe_load(path.read_text()), schema)

@@ -1,0 +1,89 @@
+"""What is to be made, as the workflow learns it from settings and studies."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from lapwing.errors import UserError
+from lapwing.plan import Plan
+from tests.test_study import TINY
+
+
+def plan(folder: Path, **config: Any) -> Plan:
+    """A plan with the tiny study and one on Fashion-MNIST."""
+    studies = folder / "studies"
+    studies.mkdir(exist_ok=True)
+    (studies / "tiny.yaml").write_text(yaml.safe_dump(TINY))
+    other = {
+        "base": "tiny",
+        "artefacts": {"other": {**TINY["artefacts"]["tiny"], "studies": ["tiny"]}},
+        "grid": {"dataset": ["fashion_mnist"]},
+    }
+    (studies / "other.yaml").write_text(yaml.safe_dump(other))
+    return Plan({"scale": "paper", "studies": str(studies), **config}, raw=folder / "raw")
+
+
+def test_without_network_what_needs_it_is_left_out_with_the_one_thing_to_do(tmp_path: Path) -> None:
+    offline = plan(tmp_path, data={"offline": True})
+    assert offline.made == ["tiny"]
+    assert "train-images-idx3-ubyte.gz" in offline.left_out["other"]
+
+
+def test_with_network_everything_can_be_made(tmp_path: Path) -> None:
+    assert set(plan(tmp_path).made) == {"tiny", "other"}
+
+
+def test_artefact_shows_the_cells_of_further_studies(tmp_path: Path) -> None:
+    cells = plan(tmp_path).cells_shown("other")
+    assert [cell["dataset"] for cell in cells] == ["fashion_mnist"] * 4 + ["digits"] * 4
+
+
+def test_cells_that_are_not_selected_are_shown_without_seeds(tmp_path: Path) -> None:
+    cells = plan(tmp_path, only={"method": "lap", "dataset": "digits"}).cells_shown("tiny")
+    assert [cell["seeds"] for cell in cells] == [[], [1, 2], [], [1, 2]]
+
+
+def test_artefact_without_a_selected_cell_is_left_out(tmp_path: Path) -> None:
+    selected = plan(tmp_path, only={"dataset": "fashion_mnist"})
+    assert selected.made == ["other"]
+    assert "only" in selected.left_out["tiny"]
+
+
+def test_part_is_estimated_by_its_runs(tmp_path: Path) -> None:
+    assert plan(tmp_path).minutes_of("tiny", "digits-original") == pytest.approx(4 * 1.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        ({"scal": "demo"}, "config: unknown key scal; did you mean scale?"),
+        ({"scale": "papr"}, "config: scale: Input should be 'demo' or 'paper' (it is 'papr')."),
+        ({"data": {"mirorr": "x"}}, "config: unknown key data.mirorr; did you mean mirror?"),
+        ({"data": {"mirror": "nowhere"}}, "config: data.mirror: There is no folder nowhere"),
+        ({"data": {"accept": ["digit"]}}, "unknown dataset digit; did you mean digits?"),
+        ({"memory_mb": 1}, "config: memory_mb: Input should be greater than or equal to 500 (it is 1)."),
+        ({"only": [1]}, "config: only: Input should be a valid dictionary."),
+    ],
+)
+def test_mistake_in_the_settings_is_one_sentence(
+    tmp_path: Path, config: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError) as told:
+        plan(tmp_path, **config)
+    assert sentence in str(told.value)
+
+
+def test_reading_a_plan_imports_no_torch(tmp_path: Path) -> None:
+    """Snakemake reads it at every start."""
+    import subprocess
+    import sys
+
+    plan(tmp_path)
+    code = (
+        "import sys; from pathlib import Path; from lapwing.plan import Plan;"
+        f"Plan({{'studies': {str(tmp_path / 'studies')!r}}}, Path('raw'));"
+        "assert 'torch' not in sys.modules, 'torch was imported'"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

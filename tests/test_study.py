@@ -1,0 +1,212 @@
+"""Studies: from a file to cells, parts and seeds, and what a mistake in one is told."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lapwing.corruption.seeds import seed_chain
+from lapwing.errors import UserError
+from lapwing.study import merged, parts, read_studies, select
+
+STUDIES = Path(__file__).parent.parent / "studies"
+
+TINY: dict[str, Any] = {
+    "title": "A tiny study",
+    "artefacts": {
+        "tiny": {"kind": "table", "title": "Tiny", "rows": ["corruption"]},
+    },
+    "grid": {
+        "dataset": ["digits"],
+        "corruption": ["original", "random_label"],
+        "method": ["standard", "lap"],
+    },
+    "parts_by": ["dataset", "corruption"],
+    "conditions": {
+        "seeds": [1, 2],
+        "sources": {"number": 5, "corrupt": 2, "size": 16},
+        "layout": "blocks",
+        "batch_size": 16,
+        "model": {"name": "mlp"},
+        "methods": {"lap": {"form": "gradient"}},
+        "epochs": 2,
+        "metric": {"name": "top_1", "better": "higher"},
+    },
+}
+
+
+def read(folder: Path, scale: str = "paper", **changes: Any) -> Any:
+    """The tiny study with changes, read from a file."""
+    content = merged(TINY, changes)
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(content))
+    return read_studies(folder, scale)["tiny"]  # type: ignore[arg-type]
+
+
+def test_grid_becomes_cells_in_its_order(tmp_path: Path) -> None:
+    cells = read(tmp_path).cells
+    assert [(cell.axes["corruption"], cell.axes["method"]) for cell in cells] == [
+        ("original", "standard"),
+        ("original", "lap"),
+        ("random_label", "standard"),
+        ("random_label", "lap"),
+    ]
+    assert all(cell.seeds == [1, 2] for cell in cells)
+
+
+def test_methods_of_a_cell_share_the_corruption(tmp_path: Path) -> None:
+    cells = read(tmp_path).cells
+    keys = [cell.settings.corruption.key for cell in cells]
+    assert keys[0] == keys[1] != keys[2] == keys[3]
+
+
+def test_special_case_changes_the_cells_that_it_describes_alone(tmp_path: Path) -> None:
+    special = [{"where": {"method": "lap", "corruption": "random_label"}, "set": {"epochs": 7, "seeds": [5]}}]
+    cells = read(tmp_path, special=special).cells
+    assert [cell.settings.epochs for cell in cells] == [2, 2, 2, 7]
+    assert [cell.seeds for cell in cells] == [[1, 2]] * 3 + [[5]]
+
+
+def test_further_axis_sets_the_condition_that_it_names(tmp_path: Path) -> None:
+    changes = {"grid": {"n_corrupt": [1, 3]}, "axes": {"n_corrupt": "sources.corrupt"}}
+    cells = read(tmp_path, **changes).cells
+    assert {cell.settings.corruption.sources.corrupt for cell in cells} == {1, 3}
+    assert len(cells) == 8
+
+
+def test_scale_overrides_and_paper_does_not(tmp_path: Path) -> None:
+    scales = {"demo": {"conditions": {"epochs": 1}}}
+    assert read(tmp_path, "demo", scales=scales).cells[0].settings.epochs == 1
+    assert read(tmp_path, "paper", scales=scales).cells[0].settings.epochs == 2
+
+
+def test_study_starts_from_its_base(tmp_path: Path) -> None:
+    read(tmp_path)
+    on_top = {"base": "tiny", "artefacts": {"other": TINY["artefacts"]["tiny"]}, "conditions": {"epochs": 9}}
+    (tmp_path / "other.yaml").write_text(yaml.safe_dump(on_top))
+    other = read_studies(tmp_path, "paper")["other"]
+    assert list(other.artefacts) == ["other"]
+    assert {cell.settings.epochs for cell in other.cells} == {9}
+
+
+def test_parts_are_the_cells_that_share_axes(tmp_path: Path) -> None:
+    study = read(tmp_path)
+    cut = parts(study, study.cells)
+    assert {name: len(cells) for name, cells in cut.items()} == {"digits-original": 2, "digits-random_label": 2}
+
+
+def test_selection_keeps_cells_and_seeds(tmp_path: Path) -> None:
+    study = read(tmp_path)
+    kept = select({"tiny": study}, {"method": "lap", "seed": [2]})["tiny"]
+    assert [(cell.axes["corruption"], cell.seeds) for cell in kept] == [("original", [2]), ("random_label", [2])]
+
+
+@given(st.permutations(sorted(TINY["conditions"])))
+def test_order_of_keys_does_not_matter(order: list[str]) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        plain = read(Path(folder)).cells
+        shuffled = {**TINY, "conditions": {key: TINY["conditions"][key] for key in order}}
+        (Path(folder) / "tiny.yaml").write_text(yaml.safe_dump(shuffled, sort_keys=False))
+        assert read_studies(Path(folder), "paper")["tiny"].cells == plain
+
+
+def test_seeds_of_table_10_are_the_published_chain() -> None:
+    chain = seed_chain(12345, 10)
+    cells = read_studies(STUDIES, "paper")["table_10"].cells
+    seeds = {str(cell.axes["corruption"]): cell.seeds for cell in cells}
+    assert seeds == {"original": chain[:5], "random_label": chain[::2]}
+
+
+MISTAKES: list[tuple[str, dict[str, Any], str]] = [
+    ("misspelt key", {"conditions": {"epoch": 3}}, "unknown key epoch; did you mean epochs?"),
+    ("misspelt key at the top", {"artefact": {}}, "unknown key artefact; did you mean artefacts?"),
+    ("wrong type", {"conditions": {"epochs": "many"}}, "epochs: Input should be a valid integer"),
+    ("out of range", {"conditions": {"epochs": 0}}, "epochs: Input should be greater than or equal to 1"),
+    ("infinite", {"conditions": {"optimiser": {"learning_rate": float("inf")}}}, "finite number"),
+    ("misspelt method", {"grid": {"method": ["standard", "lapp"]}}, "unknown method lapp; did you mean lap?"),
+    ("misspelt dataset", {"grid": {"dataset": ["digit"]}}, "unknown dataset digit; did you mean digits?"),
+    (
+        "misspelt corruption",
+        {"grid": {"corruption": ["random_labels"]}},
+        "unknown corruption random_labels; did you mean random_label?",
+    ),
+    ("misspelt model", {"conditions": {"model": {"name": "mpl"}}}, "unknown model mpl; did you mean mlp?"),
+    (
+        "misspelt hyperparameter",
+        {"conditions": {"methods": {"lap": {"depresion_strength": 1}}}},
+        "unknown key depresion_strength; did you mean depression_strength?",
+    ),
+    (
+        "hyperparameters of a method that is not there",
+        {"conditions": {"methods": {"lab": {}}}},
+        "methods: unknown name lab; did you mean lap?",
+    ),
+    (
+        "special case without a cell",
+        {"special": [{"where": {"method": "arfl"}, "set": {"epochs": 1}}]},
+        "special: no cell has method arfl",
+    ),
+    ("seed twice", {"conditions": {"seeds": [1, 2, 1]}}, "seed 1 is listed twice"),
+    ("negative seed", {"conditions": {"seeds": [-1]}}, "a seed is 0 or more, not -1"),
+    ("unknown part axis", {"parts_by": ["data"]}, "parts_by: unknown axis data; did you mean dataset?"),
+    ("unknown scale", {"scales": {"papr": {}}}, "unknown scale papr; did you mean paper?"),
+    ("path in a name", {"artefacts": {"../x": TINY["artefacts"]["tiny"]}}, "should match pattern"),
+    ("more corrupt than there are", {"conditions": {"sources": {"corrupt": 9}}}, "corrupt"),
+    (
+        "a mistake hidden at the other scale",
+        {"scales": {"demo": {"conditions": {"epochs": 0}}}},
+        "tiny.yaml (demo)",
+    ),
+    (
+        "LAP's gradient form in mixed batches",
+        {"conditions": {"layout": "mixed"}},
+        "layout",
+    ),
+]
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [m[1:] for m in MISTAKES], ids=[m[0] for m in MISTAKES])
+def test_mistake_is_told_in_one_sentence(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UserError) as told:
+        read(tmp_path, "paper", **changes)
+    text = str(told.value)
+    assert sentence in text
+    assert "tiny" in text
+    assert "\n" not in text
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("- a\n- b", "a study is a list of keys"), ("a: [", "not YAML, line"), ("", "a study is a list of keys")],
+)
+def test_file_that_is_no_study_is_told(tmp_path: Path, text: str, sentence: str) -> None:
+    (tmp_path / "bad.yaml").write_text(text)
+    with pytest.raises(UserError, match=sentence):
+        read_studies(tmp_path, "paper")
+
+
+def test_bases_that_go_round_are_refused(tmp_path: Path) -> None:
+    for name, base in (("a", "b"), ("b", "a")):
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"base": base}))
+    with pytest.raises(UserError, match="a chain of bases must end"):
+        read_studies(tmp_path, "paper")
+
+
+@pytest.mark.parametrize(
+    ("only", "sentence"),
+    [
+        ({"methd": "lap"}, "only: unknown axis methd; did you mean method?"),
+        ({"method": "lapp"}, "only: no run has method lapp; near: lap."),
+        ({"seed": [1, 3]}, "only: no run has seed 3"),
+    ],
+)
+def test_selection_of_nothing_is_told_with_the_near_misses(
+    tmp_path: Path, only: dict[str, Any], sentence: str
+) -> None:
+    with pytest.raises(UserError) as told:
+        select({"tiny": read(tmp_path)}, only)
+    assert sentence in str(told.value)

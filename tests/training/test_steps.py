@@ -1,0 +1,109 @@
+"""What a step does and what it never does."""
+
+import numpy as np
+import pytest
+import torch
+from conftest import SEEDS, difference, run
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from lapwing.methods.base import Method, Term
+
+SYNCS = {"aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.item", "aten.is_nonzero", "aten._unique2"}
+
+
+class CountSyncs(TorchDispatchMode):
+    """Counts the operations that would make the host wait for a device, and copies between devices."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = str(func).rsplit(".", 1)[0]
+        boolean_index = name.startswith("aten.index") and any(
+            isinstance(i, torch.Tensor) and i.dtype == torch.bool
+            for i in (args[1] if len(args) > 1 and isinstance(args[1], list | tuple) else [])
+        )
+        if name in SYNCS or boolean_index or (name == "aten._to_copy" and "device" in (kwargs or {})):
+            self.found.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("layout", ["blocks", "mixed"])
+@pytest.mark.parametrize("seeds", [SEEDS[:1], SEEDS], ids=["alone", "stacked"])
+@pytest.mark.parametrize("options", [None, {"form": "loss", "warmup_iters": 0, "history_length": 2}, {"form": "gradient"}])
+def test_no_step_waits_for_the_device(make, seeds, options, layout):
+    if options and options["form"] == "gradient" and layout == "mixed":
+        pytest.skip("the gradient form needs blocks")
+    method = {"method": "lap", "options": options} if options else {}
+    training, test = make(seeds, backend="native", layout=layout, **method)
+    run(training, test, 1)
+    batches = training.batches()
+    with CountSyncs() as counted:
+        for _ in range(3):
+            training.step(next(batches))
+    assert counted.found == []
+
+
+def test_the_counter_of_syncs_sees_one():
+    with CountSyncs() as counted:
+        torch.ones(1).item()
+        torch.ones(3)[torch.tensor([True, False, True])]
+    assert len(counted.found) == 2
+
+
+class EveryOther(Method):
+    """Replica 1 sits every second step out."""
+
+    title, version = "every other", 1
+
+    def objectives(self, training, batch, outputs, losses):
+        active = torch.ones(training.replicas, dtype=torch.bool)
+        active[-1] = training.steps % 2 == 0
+        return [Term(losses[0].mean(1), active)]
+
+
+@pytest.mark.parametrize("optimiser", [{"name": "adam", "weight_decay": 0.1}, {"name": "sgd", "momentum": 0.9, "weight_decay": 0.1}])
+def test_a_replica_that_sits_a_step_out_does_not_move(make, optimiser):
+    training, test = make(SEEDS[:2], method=EveryOther, backend="native", optimiser=optimiser)
+    batches = training.batches()
+    for step in range(4):
+        before = {n: t.clone() for n, t in training.state().items() if n != "alive" and not n.endswith("/step")}
+        training.step(next(batches))
+        after = training.state()
+        moved = [not torch.equal(after[n][1], t[1]) for n, t in before.items() if "/parameter/" in n]
+        assert all(moved) if step % 2 == 0 else not any(moved)
+        if step % 2:
+            assert all(torch.equal(after[n][1], t[1]) for n, t in before.items() if "/optimiser/" in n)
+
+
+def test_a_replica_sits_out_alone_as_it_does_in_company(make):
+    together, test = make(SEEDS[:3], method=EveryOther, backend="native")
+    alone, test_alone = make(SEEDS[2:3], method=EveryOther, backend="native")
+    run(together, test)
+    run(alone, test_alone)
+    assert difference(together, 2, alone, 0) <= 1e-10
+
+
+def test_blocks_come_in_the_same_order_in_every_epoch_and_mixed_do_not(make):
+    for layout, same in (("blocks", True), ("mixed", False)):
+        training, _ = make(SEEDS[:2], layout=layout)
+        first = torch.cat([batch.index for batch in training.batches()], 1)
+        training.epoch += 1
+        second = torch.cat([batch.index for batch in training.batches()], 1)
+        assert torch.equal(first.sort(1).values, second.sort(1).values)
+        assert torch.equal(first, second) is same
+        assert torch.equal(first[0], torch.arange(330)) is same
+
+
+def test_a_batch_holds_what_the_replicas_decided_about_its_positions(make):
+    from conftest import digits_rows, replica
+
+    training, _ = make(SEEDS[:2])
+    replicas, rows = [replica(seed) for seed in SEEDS[:2]], digits_rows()
+    for batch in training.batches():
+        for k, decided in enumerate(replicas):
+            positions = batch.index[k].numpy()
+            np.testing.assert_array_equal(batch.targets[k], decided.targets[positions])
+            np.testing.assert_array_equal(batch.source[k], decided.source[positions])
+            np.testing.assert_allclose(batch.inputs[k], rows.inputs[decided.index[positions]] / 16, atol=1e-12)

@@ -1,0 +1,138 @@
+"""A small project to run the workflow in: the repository's own files and one tiny study."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+
+from lapwing.files import read_json
+
+ROOT = Path(__file__).parent.parent.parent
+
+STUDY: dict[str, Any] = {
+    "title": "A tiny study",
+    "artefacts": {
+        "tiny": {"kind": "table", "title": "Tiny: accuracy (%)", "rows": ["corruption"]},
+    },
+    "grid": {
+        "dataset": ["digits"],
+        "corruption": ["original", "random_label"],
+        "method": ["standard", "lap"],
+    },
+    "parts_by": ["dataset", "corruption"],
+    "conditions": {
+        "seeds": [1, 2],
+        "sources": {"number": 5, "corrupt": 2, "size": 32},
+        "layout": "blocks",
+        "batch_size": 32,
+        "model": {"name": "mlp"},
+        "methods": {"lap": {"form": "gradient", "history_length": 3}},
+        "epochs": 3,
+        "metric": {"name": "top_1", "better": "higher"},
+        "minutes_per_run": 0.05,
+    },
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with the workflow and one study."""
+
+    folder: Path
+
+    def command(self, *words: str) -> list[str]:
+        """The words of a call of Snakemake."""
+        return [sys.executable, "-m", "snakemake", "--cores", "2", *words]
+
+    def environment(self) -> dict[str, str]:
+        """One thread, and the package of this checkout."""
+        return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
+
+    def run(self, *words: str, ok: bool = True) -> str:
+        """Run Snakemake; gives what it printed."""
+        done = subprocess.run(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        text = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, text
+        return text
+
+    def write_study(self, study: Mapping[str, Any], name: str = "tiny") -> None:
+        """Put a study file in the place of the one that is there."""
+        (self.folder / "studies" / f"{name}.yaml").write_text(yaml.safe_dump(dict(study)))
+
+    def planned(self, *words: str) -> Counter[str]:
+        """How many jobs of each rule a dry run plans."""
+        text = self.run("--dry-run", "--quiet", "rules", *words)
+        rows = [line.split() for line in text.splitlines()]
+        return Counter({row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()} | {})
+
+    def runs(self) -> list[dict[str, Any]]:
+        """What is said of every run, of all parts."""
+        files = sorted(self.folder.glob("outputs/paper/runs/*/*/runs.json"))
+        return [run for file in files for run in read_json(file)]
+
+    def trained_now(self) -> set[tuple[str, str, int]]:
+        """The runs that their last job trained: corruption, method, seed."""
+        return {
+            (run["corruption"], run["method"], run["seed"])
+            for run in self.runs()
+            if run["trained"] != "found finished"
+        }
+
+    def metrics(self) -> pd.DataFrame:
+        """The metrics of all parts."""
+        files = sorted(self.folder.glob("outputs/paper/runs/*/*/metrics.parquet"))
+        whole = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
+        return whole.sort_values(list(whole.columns[:-1]), ignore_index=True)
+
+
+def new_project(folder: Path, study: Mapping[str, Any] = STUDY) -> Project:
+    """A project in an empty folder."""
+    for name in ("Snakefile", "rules", "scripts", "notebooks", "profiles", "published"):
+        source = ROOT / name
+        copy = shutil.copytree if source.is_dir() else shutil.copy
+        copy(source, folder / name)
+    (folder / "config.yaml").write_text(yaml.safe_dump({"scale": "paper", "data": {"offline": True}}))
+    (folder / "studies").mkdir()
+    project = Project(folder)
+    project.write_study(study)
+    return project
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """A project in which nothing is made yet."""
+    return new_project(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which everything is made; copy it before you change it."""
+    made = new_project(tmp_path_factory.mktemp("finished"))
+    made.run()
+    return made
+
+
+@pytest.fixture
+def made(finished: Project, tmp_path: Path) -> Project:
+    """A copy of a project in which everything is made, file times kept."""
+    shutil.copytree(finished.folder, tmp_path / "made", symlinks=True)
+    return Project(tmp_path / "made")
+
+

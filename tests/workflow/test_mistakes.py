@@ -1,0 +1,93 @@
+"""What a user is told, by Snakemake and before any job, about a mistake."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lapwing.study import merged
+from tests.workflow.conftest import STUDY, Project
+
+pytestmark = pytest.mark.workflow
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["tinny"], "There is no target tinny; did you mean tiny?"),
+        (["--config", "scal=demo"], "config: unknown key scal; did you mean scale?"),
+        (["--config", "scale=papr"], "config: scale: Input should be 'demo' or 'paper' (it is 'papr')."),
+        (["--config", "data={mirorr: x}"], "config: unknown key data.mirorr; did you mean mirror?"),
+        (["--config", "data={mirror: nowhere}"], "config: data.mirror: There is no folder nowhere"),
+        (["--config", "data={accept: [imagenet]}"], "unknown dataset imagenet"),
+        (["--config", "only={method: lapp}"], "only: no run has method lapp; near: lap."),
+        (["--config", "only={metod: lap}"], "only: unknown axis metod; did you mean method?"),
+        (["--config", "studies=nowhere"], "There is no folder nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_mistake_on_the_command_line(project: Project, words: list[str], sentence: str) -> None:
+    text = project.run(*words, ok=False)
+    assert f"lapwing: {sentence}" in text or sentence in text.split("lapwing: ", 1)[1]
+    assert "Traceback" not in text
+    assert not (project.folder / "outputs").exists()
+
+
+def test_mistake_in_a_study(project: Project) -> None:
+    project.write_study(merged(STUDY, {"conditions": {"epoch": 3}}))
+    text = project.run(ok=False)
+    assert "did you mean epochs?" in text
+    assert "Traceback" not in text
+
+
+def test_data_that_are_not_there_are_named_before_any_job(project: Project) -> None:
+    project.write_study(merged(STUDY, {"grid": {"dataset": ["fashion_mnist"]}}))
+    text = project.run("tiny", ok=False)
+    assert "train-images-idx3-ubyte.gz" in text
+    assert "data.mirror" in text
+    assert "Traceback" not in text
+    assert not (project.folder / "outputs").exists()
+
+
+def test_all_leaves_out_what_has_no_data_and_says_so(project: Project) -> None:
+    (project.folder / "studies" / "other.yaml").write_text(
+        yaml.safe_dump(
+            {
+                "base": "tiny",
+                "artefacts": {"other": STUDY["artefacts"]["tiny"]},
+                "grid": {"dataset": ["fashion_mnist"]},
+            }
+        )
+    )
+    text = project.run()
+    assert "other is left out" in text
+    report = (project.folder / "outputs" / "paper" / "report.html").read_text()
+    assert "train-images-idx3-ubyte.gz" in report
+
+
+def test_wrong_checksum_is_one_sentence_and_nothing_is_written(project: Project, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror" / "california-housing" / "CaliforniaHousing"
+    mirror.mkdir(parents=True)
+    (mirror / "cal_housing.data").write_text("1,2,3\n")
+    project.write_study(
+        merged(
+            STUDY,
+            {
+                "grid": {"dataset": ["california_housing"]},
+                "conditions": {
+                    "split": {"kind": "random_rows", "train": 0.8},
+                    "sources": {"assignment": "random", "size": None},
+                    "layout": "mixed",
+                    "model": {"name": "regression_mlp"},
+                    "methods": {"lap": {"form": "loss"}},
+                    "metric": {"name": "loss", "better": "lower", "unit": "mse"},
+                },
+            },
+        )
+    )
+    words = ["--config", f"data={{mirror: {tmp_path / 'mirror'}, offline: true}}"]
+    text = project.run("tiny", *words, ok=False)
+    assert "cal_housing.data" in text
+    assert "SHA-256" in text
+    assert "Traceback" not in text
+    assert not (project.folder / "resources" / "raw" / "california_housing").exists()
