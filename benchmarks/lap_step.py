@@ -45,7 +45,8 @@ class Contender:
         """Median over the rounds, in microseconds."""
         return float(np.median(self.microseconds))
 
-    def __str__(self) -> str:
+    def line(self) -> str:
+        """Median and spread, as a line of the output."""
         low, high = np.percentile(self.microseconds, (10, 90))
         return f"{self.name:44s} {self.median:9.1f} us   ({low:.1f} to {high:.1f})"
 
@@ -98,7 +99,8 @@ def gradient_form(replicas: int, sources: int) -> Contender:
     for source in range(sources):
         for _ in range(HISTORY):
             step(torch.rand(replicas), torch.full((replicas,), source))
-    return Contender(f"gradient form, {replicas} replicas, {sources} sources", step, random_batches((replicas,), sources), 100)
+    name = f"gradient form, {replicas} replicas, {sources} sources"
+    return Contender(name, step, random_batches((replicas,), sources), 100)
 
 
 def main(rounds: int) -> None:
@@ -111,7 +113,7 @@ def main(rounds: int) -> None:
     for _ in range(rounds):
         for contender in contenders:
             contender.time()
-    print(*contenders, sep="\n")
+    print(*(contender.line() for contender in contenders), sep="\n")
     print()
     for (sources, batch_size), (plain, named, _) in zip(SIZES, pairs, strict=True):
         ratios = np.array(plain.microseconds) / np.array(named.microseconds)

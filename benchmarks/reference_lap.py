@@ -20,6 +20,7 @@ class ReferenceLap:
         discrete_amount: float = 0.005,
         leniency: float = 1.0,
     ) -> None:
+        """Start with no source seen."""
         self.history_length = history_length
         self.warmup_iters = warmup_iters
         self.scale = depression_strength * discrete_amount
@@ -68,9 +69,9 @@ class ReferenceLap:
         """Compare one row of the histories [S, H] with all the others."""
         is_other = torch.arange(len(table)) != row
         values = table[is_other]
-        shares = (weights[is_other] / weights[is_other].sum() / self.history_length)[:, None]
-        mean = (shares * values).sum()
-        std = (shares * (values - mean) ** 2).sum().sqrt()
+        shares = weights[is_other][:, None].expand_as(values)
+        mean = (shares * values).sum() / shares.sum()
+        std = ((shares * (values - mean) ** 2).sum() / shares.sum()).sqrt()
         if not std > 1e-8:
             return 0
         return -1 if table[row].mean() < mean + self.leniency * std else 1

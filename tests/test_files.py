@@ -217,14 +217,15 @@ def test_truncated_at_any_length_is_named(kind: Kind, tmp_path: Path) -> None:
             kind.read(path)
 
 
-def test_flipped_byte_anywhere_is_named_or_changes_nothing(kind: Kind, tmp_path: Path) -> None:
+@pytest.mark.parametrize("bits", [0x01, 0xFF])
+def test_flipped_byte_anywhere_is_named_or_changes_nothing(kind: Kind, bits: int, tmp_path: Path) -> None:
     path = tmp_path / "file"
     kind.write(path)
     whole, expected = path.read_bytes(), kind.read(path)
     named = 0
     for position in range(0, len(whole), max(1, len(whole) // 400)):
         damaged = bytearray(whole)
-        damaged[position] ^= 0x01
+        damaged[position] ^= bits
         path.write_bytes(damaged)
         try:
             assert kind.read(path) == expected, f"byte {position} changed what was read, silently"

@@ -162,6 +162,11 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "tiny.yaml (demo)",
     ),
     (
+        "a corruption that does not fit the data",
+        {"grid": {"corruption": ["chunk_shuffle"]}},
+        "chunk_shuffle: options.pieces: 8 values cannot be cut into 10 pieces.",
+    ),
+    (
         "LAP's gradient form in mixed batches",
         {"conditions": {"layout": "mixed"}},
         "layout",

@@ -42,15 +42,16 @@ def _list_entries(options: argparse.Namespace) -> None:
 
 
 def _registry(plural: str) -> Registry:
-    from lapwing.study import REGISTRIES, models
+    from lapwing.models import models
+    from lapwing.study import REGISTRIES
 
     return models if plural == "models" else REGISTRIES[plural.removesuffix("s")]
 
 
 def _list_studies(options: argparse.Namespace) -> None:
-    from lapwing.study import SCALES, read_studies
+    from lapwing.study import SCALES, Study, read_studies
 
-    studies = {scale: read_studies(options.folder, scale) for scale in SCALES}
+    studies: dict[str, dict[str, Study]] = {scale: read_studies(options.folder, scale) for scale in SCALES}
     for name in studies["paper"]:
         runs = (
             f"{scale} {sum(len(cell.seeds) for cell in studies[scale][name].cells)} runs" for scale in SCALES

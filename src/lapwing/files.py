@@ -109,7 +109,7 @@ def _checked(header: Any) -> dict[str, Any]:
 
 def write_json(path: Path, content: Any, about: About | None = None) -> None:
     """Write a JSON value with its hash."""
-    content = json.loads(canonical(content))  # as it will be read: keys are text, and sorted as such
+    content = json.loads(json.dumps(content, allow_nan=False))  # as it will be read: keys are text
     whole = {**_header(about or {}, _hash_of_json(content)), "content": content}
     write_text(path, json.dumps(whole, indent=1, allow_nan=False) + "\n")
 
@@ -221,10 +221,11 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = pq.read_table(path, partitioning=None)
         header = _checked(json.loads(table.schema.metadata[b"lapwing"]))
+        table = table.replace_schema_metadata(None)
+        digest = _hash_of_table(table)  # decodes text, which damaged bytes may not be
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFile(path, f"{error}") from None
-    table = table.replace_schema_metadata(None)
-    if _hash_of_table(table) != header["sha256"]:
+    if digest != header["sha256"]:
         raise DamagedFile(path, "its content does not match its hash")
     return cast(pd.DataFrame, table.to_pandas())
 

@@ -27,8 +27,8 @@ from lapwing.results.artefact import Artefact, Metric
 from lapwing.schema import Closed, Name, validate
 from lapwing.training.settings import Layout, Optimiser, RunSettings, Schedule, Versioned
 
-SCALES = ("demo", "paper")
 Scale = Literal["demo", "paper"]
+SCALES: tuple[Scale, ...] = ("demo", "paper")
 Value = str | int | float
 Overrides = dict[str, Any]
 REGISTRIES: dict[str, Registry] = {"dataset": datasets, "corruption": corruptions, "method": methods}
@@ -46,15 +46,20 @@ class Conditions(Closed):
     """What a cell is run under. All of it decides its numbers, `metric` and `minutes_per_run` aside."""
 
     seeds: list[int] = Field(min_length=1)
+    """One run each."""
     split: Split = Split()
+    """Which rows are trained on."""
     sources: Sources
+    """How many there are, how many of them are corrupt, and who gets which sample."""
     level: float = Field(1.0, ge=0, le=1)
     """Share of a corrupt source's samples that is corrupted."""
     corruptions: dict[Name, Overrides] = {}
     """Options of corruptions that differ from their defaults."""
     layout: Layout
+    """`blocks`: a batch is one block of one source, in the same order in every epoch; `mixed`: shuffled."""
     batch_size: int = Field(ge=1)
     model: Model
+    """The network and its options."""
     methods: dict[Name, Overrides] = {}
     """Hyperparameters of methods that differ from their defaults."""
     optimiser: Optimiser = Optimiser()
@@ -111,7 +116,9 @@ class Study(Closed):
 
     name: Name
     title: str
+    """What the study asks, in a line."""
     artefacts: dict[Name, Artefact] = Field(min_length=1)
+    """The tables and figures that it is behind, by name."""
     grid: dict[Name, list[Value]] = {}
     """Axis → values; dataset, corruption and method are axes of every grid."""
     axes: dict[Name, str] = {}
@@ -119,7 +126,9 @@ class Study(Closed):
     parts_by: list[Name] = []
     """The axes that the runs of one training job share; all axes if empty."""
     conditions: Overrides = {}
+    """What the cells share; see `conditions`."""
     special: list[Special] = []
+    """`where`: axis → a value or several; `set`: the conditions that differ there."""
 
     @cached_property
     def cells(self) -> list[Cell]:
@@ -226,6 +235,10 @@ def _run_settings(axes: Mapping[str, Value], conditions: Conditions, where: str)
         precision=conditions.precision,
     )
     method.check(hyperparameters, settings, dataset, where)
+    try:
+        corruption.check(options, dataset.input_shape, dataset.classes)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
     return settings
 
 
@@ -266,7 +279,7 @@ def _at_every_scale(path: Path, contents: Mapping[str, Overrides]) -> dict[str, 
         raise UserError(f"{path}: scales: a list of scales and what differs at them.")
     for scale in scales:
         _known(scale, SCALES, f"{path}: unknown scale {scale}")
-    studies = {}
+    studies: dict[str, Study] = {}
     for scale in SCALES:
         values = {"name": path.stem} | merged(content, scales.get(scale) or {})
         studies[scale] = validate(Study, values, f"{path} ({scale})")
@@ -335,7 +348,7 @@ def select(studies: Mapping[str, Study], only: Mapping[str, Any]) -> dict[str, l
     """
     cells = [cell for study in studies.values() for cell in study.cells]
     for axis, wanted in only.items():
-        have = {seed for cell in cells for seed in cell.seeds} if axis == "seed" else _values(cells, axis)
+        have = _values(cells, axis)
         if not have:
             axes = {"seed", *itertools.chain.from_iterable(cell.axes for cell in cells)}
             raise UserError(f"only: unknown axis {axis}; {did_you_mean(axis, axes)}")
@@ -346,6 +359,8 @@ def select(studies: Mapping[str, Study], only: Mapping[str, Any]) -> dict[str, l
 
 
 def _values(cells: Iterable[Cell], axis: str) -> set[Value]:
+    if axis == "seed":
+        return {seed for cell in cells for seed in cell.seeds}
     return {cell.axes[axis] for cell in cells if axis in cell.axes}
 
 

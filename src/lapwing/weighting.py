@@ -52,7 +52,7 @@ NEVER = 2**62
 def tanh_law(depression: Tensor) -> Tensor:
     """Return `1 - tanh²(depression)`, which falls from 1 towards 0; the depression is c·m·C."""
     faded = torch.tanh(depression)
-    return 1 - faded * faded
+    return 1.0 - faded * faded
 
 
 def inverse_law(unreliability: Tensor) -> Tensor:
@@ -99,7 +99,9 @@ def all_but_one(size: int, device: torch.device) -> Tensor:
     return 1 - torch.eye(size, dtype=torch.float64, device=device)
 
 
-def decision(own: Tensor, mean: Tensor, std: Tensor, leniency: float, compat: Compat = None) -> Tensor:
+def decision(
+    own: Tensor, mean: Tensor, std: Tensor, acting: Tensor, leniency: float, compat: Compat = None
+) -> Tensor:
     """Decide how each counter moves: -1 below the threshold, +1 at or above it, 0 where nothing can be told.
 
     Nothing can be told where the others do not differ, or weigh nothing, so that their statistics are
@@ -109,12 +111,17 @@ def decision(own: Tensor, mean: Tensor, std: Tensor, leniency: float, compat: Co
         own: [K, S] mean of each source's own history.
         mean: [K, S] weighted mean of the others.
         std: [K, S] weighted standard deviation of the others.
+        acting: [K, S] whose turn it is; 0 for the rest.
         leniency: lambda, in standard deviations.
         compat: None, or "original".
+
+    Returns:
+        [K, S] in float64.
     """
-    move = 1 - 2 * (own < torch.add(mean, std, alpha=leniency))
+    below = own < torch.add(mean, std, alpha=leniency)
     telling = ~(std <= FLAT) if compat == "original" else std > FLAT
-    return move * telling
+    # explicit casts: arithmetic on masks makes a temporary copy in each operation
+    return torch.rsub(below.double(), 1.0, alpha=2.0) * (telling & acting).double()
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -125,9 +132,9 @@ def decision(own: Tensor, mean: Tensor, std: Tensor, leniency: float, compat: Co
 class SourceStore(nn.Module):
     """Histories and counters of the sources of K replicas, keyed by integer id, in ascending order of id.
 
-    `ids` is [S]; every other buffer has the leading axis K: `history` [K, S, H] (a ring per source), `updates`
-    [K, S] (values that a source ever gave), `counters` [K, S], `skipped` [K, S] (batches whose mean was
-    not finite) and `calls` [K, 1].
+    `ids` is [S]; every other buffer has the leading axis K: `history` [K, S, H] (a ring for each source),
+    `updates` [K, S] (values that a source ever gave), `counters` [K, S], `skipped` [K, S] (batches
+    whose mean was not finite) and `calls` [K, 1].
     """
 
     ids: Tensor
@@ -146,6 +153,7 @@ class SourceStore(nn.Module):
         replicas: int | None,
         compat: Compat,
     ) -> None:
+        """Start with no source seen, or with the named ones at zero."""
         super().__init__()
         if compat not in (None, "original"):
             raise ValueError(f"compat must be None or 'original', not {compat!r}.")
@@ -194,7 +202,7 @@ class SourceStore(nn.Module):
         return self._by_replica(self._multiplier(self._unreliability(self.updates >= self.history_length)))
 
     def replica_state(self) -> dict[str, Tensor]:
-        """Return all state whose first axis is the replica, by name: to copy rows out, or into in place."""
+        """Return all state with a replica axis, by name: to copy rows out of, or in place into."""
         return {name: tensor for name, tensor in self.named_buffers() if name != "ids"}
 
     def _by_replica(self, per_source: Tensor) -> Tensor:
@@ -316,7 +324,8 @@ class SourceStore(nn.Module):
 class SourceLossWeighting(SourceStore):
     """Multiply each sample's loss by the factor of its source (specification, section 2).
 
-    The buffer `factors` [K, S] holds what the counters stand for: this step's result, the next step's weights.
+    The buffer `factors` [K, S] holds what the counters stand for: the result of one step, and the weights
+    of the next.
 
     Example:
         >>> loss_weighting = SourceLossWeighting(history_length=25)
@@ -354,6 +363,7 @@ class SourceLossWeighting(SourceStore):
         replicas: int | None = None,
         compat: Compat = None,
     ) -> None:
+        """Check the settings; see the class."""
         super().__init__(history_length, device, sources, num_sources, replicas, compat)
         self.warmup_iters = whole_number("warmup_iters", warmup_iters, least=0)
         self.depression_strength = finite_number("depression_strength", depression_strength, least=0)
@@ -406,8 +416,7 @@ class SourceLossWeighting(SourceStore):
             acting &= complete.sum(1, keepdim=True) >= 2
         means, squares = self._moments()
         mean, std = others_mean_and_std(factors * complete, means, squares)
-        move = decision(means, mean, std, self.leniency, self.compat)
-        counters.add_(move * acting).clamp_(min=0)
+        counters.add_(decision(means, mean, std, acting, self.leniency, self.compat)).clamp_(min=0)
         factors.copy_(self._multiplier(counters))
 
     def _multiplier(self, unreliability: Tensor) -> Tensor:
@@ -442,9 +451,13 @@ class SourceLossWeighting(SourceStore):
         for row, source in enumerate(self.sources):
             own = losses[sources == source]
             if own.numel():
-                writer.add_scalar(f"{prefix}unreliability/source_{source}", float(self.unreliability[row]), step)
-                writer.add_scalar(f"{prefix}depression_multiplier/source_{source}", float(self.multiplier[row]), step)
-                writer.add_scalar(f"{prefix}loss/source_{source}", float(own.mean()), step)
+                values = {
+                    "unreliability": self.counters[0, row],
+                    "depression_multiplier": self.factors[0, row],
+                    "loss": own.mean(),
+                }
+                for name, value in values.items():
+                    writer.add_scalar(f"{prefix}{name}/source_{source}", float(value), step)
 
 
 # ---------------------------------------------------------------------------------------------------------
@@ -493,6 +506,7 @@ class SourceGradientMultiplier(SourceStore):
         replicas: int | None = None,
         compat: Compat = None,
     ) -> None:
+        """Check the settings; see the class."""
         super().__init__(history_length, device, sources, num_sources, replicas, compat)
         self.depression_strength = finite_number("depression_strength", depression_strength, least=0)
         self.discrete_amount = finite_number("discrete_amount", discrete_amount, least=0)
@@ -533,7 +547,7 @@ class SourceGradientMultiplier(SourceStore):
         means, squares = self._moments()
         weights = inverse_law(self._unreliability(complete)) * complete
         mean, std = others_mean_and_std(weights, means, squares)
-        move = decision(means, mean, std, self.leniency, self.compat) * acting
+        move = decision(means, mean, std, acting, self.leniency, self.compat)
         self._move_counters(move, complete)
         return self._scaled(self._unreliability(complete)) * (move != 0)
 
@@ -579,6 +593,7 @@ class CustomGradientMultiplier(SourceGradientMultiplier):
     """The gradient form with a rule of the caller's own in place of the decision; it reads histories back."""
 
     def __init__(self, rule: Callable[[Any, int], float], **settings: Any) -> None:
+        """Take the rule, and the settings of the state."""
         super().__init__(**settings)
         self.rule = rule
 
@@ -642,6 +657,7 @@ class SourceGradientWeighting(torch.optim.Optimizer):
         compat: Compat = None,
         **settings: Any,
     ) -> None:
+        """Build the wrapped optimiser; see the class."""
         rule = {"history_length": history_length, "depression_strength": depression_strength}
         self.weighting = gradient_multiplier(
             depression_function,

@@ -470,6 +470,16 @@ def test_only_what_is_damaged_is_fetched_again(server: Server, folder: Path) -> 
     assert [entry["from"] for entry in verify(dataset, folder).values()] == urls
 
 
+def test_folder_fetched_under_another_digest_is_fetched_again(server: Server, folder: Path) -> None:
+    url = server.says("/data.bin", whole(FLIPPED), whole(CONTENT))
+    fetch(dataset_of(file_of(FLIPPED, url)), folder)
+    corrected = dataset_of(file_of(CONTENT, url))
+    with pytest.raises(UserError, match=f"expected MD5 {md5(CONTENT)}"):
+        verify(corrected, folder)
+    fetch(corrected, folder)
+    assert (folder / "data.bin").read_bytes() == CONTENT
+
+
 def test_folder_that_lost_its_manifest_needs_no_network(server: Server, folder: Path) -> None:
     dataset = dataset_of(file_of(CONTENT, server.says("/data.bin", whole(CONTENT))))
     fetch(dataset, folder)

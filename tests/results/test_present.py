@@ -131,7 +131,7 @@ def test_names_that_are_no_parameters_are_refused_before_anything_runs(tmp_path,
 
 
 def test_hostile_values_stay_values(tmp_path):
-    value = "'\"\"\"\nimport os; os.abort() #"
+    value = '\'"""\nimport os; os.abort() #'
     code = f"assert a == {value!r}"
     present(notebook_with(tmp_path / "x.ipynb", "a = 1", code), {"a": value}, out(tmp_path))
     assert "<script>" not in out(tmp_path)["html"].read_text()

@@ -25,7 +25,12 @@ values = st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12)
 
 @pytest.mark.parametrize(
     ("reading", "better", "expected"),
-    [("last", "higher", 0.3), ("best", "higher", 0.9), ("best", "lower", 0.1), ("mean_last_2", "higher", 0.6)],
+    [
+        ("last", "higher", 0.3),
+        ("best", "higher", 0.9),
+        ("best", "lower", 0.1),
+        ("mean_last_2", "higher", 0.6),
+    ],
 )
 def test_each_reading_takes_its_epochs(reading, better, expected):
     epochs = pd.DataFrame({"epoch": [4, 1, 2, 3], "value": [0.3, 0.1, 0.5, 0.9]})

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from conftest import SEEDS, difference, run
+from tests.training.conftest import SEEDS, difference, run
 
 ADAM = {"name": "adam", "learning_rate": 0.01}
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
-LAP_LOSS = {"form": "loss", "history_length": 3, "warmup_iters": 0, "depression_strength": 30.0}
-LAP_GRADIENT = {"form": "gradient", "history_length": 3, "depression_strength": 30.0}
+LAP_LOSS = {"form": "loss", "history_length": 3, "warmup_iters": 0, "depression_strength": 30.0, "leniency": 0.1}
+LAP_GRADIENT = {"form": "gradient", "history_length": 3, "depression_strength": 30.0, "leniency": 0.1}
 METHODS = {
     "standard": {"method": "standard"},
     "lap loss": {"method": "lap", "options": LAP_LOSS},

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from conftest import SEEDS, difference, run
+from tests.training.conftest import SEEDS, difference, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lapwing.methods.base import Method, Term
@@ -97,7 +97,7 @@ def test_blocks_come_in_the_same_order_in_every_epoch_and_mixed_do_not(make):
 
 
 def test_a_batch_holds_what_the_replicas_decided_about_its_positions(make):
-    from conftest import digits_rows, replica
+    from tests.training.conftest import digits_rows, replica
 
     training, _ = make(SEEDS[:2])
     replicas, rows = [replica(seed) for seed in SEEDS[:2]], digits_rows()

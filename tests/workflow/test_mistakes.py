@@ -73,7 +73,7 @@ def test_wrong_checksum_is_one_sentence_and_nothing_is_written(project: Project,
         merged(
             STUDY,
             {
-                "grid": {"dataset": ["california_housing"]},
+                "grid": {"dataset": ["california_housing"], "corruption": ["original"]},
                 "conditions": {
                     "split": {"kind": "random_rows", "train": 0.8},
                     "sources": {"assignment": "random", "size": None},

@@ -109,6 +109,10 @@ def _leave_labels(options: Closed, samples: Samples) -> Decision:
     return Decision(samples.targets)
 
 
+def _fits_all(options: Closed, input_shape: tuple[int, ...], classes: int | None) -> None:
+    """Nothing is asked of the data."""
+
+
 @dataclass(frozen=True)
 class Corruption:
     """One corruption: what `lapwing.corruption.<key>.CORRUPTION` is."""
@@ -120,6 +124,9 @@ class Corruption:
     Options: type[Closed] = NoOptions
     decide: Callable[[Any, Samples], Decision] = _leave_labels
     """(options, samples) → decision; it leaves the samples that are not `is_corrupted` alone."""
+    check: Callable[[Any, tuple[int, ...], int | None], None] = _fits_all
+    """(options, shape of one input, classes or None): a `UserError` where the data do not fit; called
+    before any job, and again with the prepared data."""
     alter: Callable[[Any, int, Array, Array], Array] | None = None
     """(options, the rule's seed, inputs [n, …], positions [n]) → inputs [n, …]; None: inputs stay."""
     corrupts: bool = True
@@ -162,7 +169,10 @@ def decide(
         UserError: settings and data do not fit together.
     """
     corruption = _corruption_of(settings)
+    options = _options_of(settings.name, settings.options)
+    input_shape, classes = prepared["train/inputs"].shape[1:], prepared_about["classes"]
     _check_prepared(settings, prepared, prepared_about, seed)
+    corruption.check(options, input_shape, classes)
     rows = split_rows(settings.split, len(prepared["train/targets"]), seed)
     assignment = assign_sources(settings.sources, len(rows.train), seed)
     index = rows.train[assignment.order]
@@ -174,10 +184,10 @@ def decide(
         targets=prepared["train/targets"][index],
         source=assignment.source,
         is_corrupted=_chosen(is_corrupt_source[assignment.source], corruption, settings.level, seed),
-        input_shape=prepared["train/inputs"].shape[1:],
-        classes=prepared_about["classes"],
+        input_shape=input_shape,
+        classes=classes,
     )
-    decision = corruption.decide(_options_of(settings.name, settings.options), samples)
+    decision = corruption.decide(options, samples)
     arrays = {
         "index": index,
         "source": samples.source,

@@ -25,17 +25,20 @@ class Options(Closed):
     """Per axis."""
 
 
-def _decide(options: Options, samples: Samples) -> Decision:
-    if options.view == "image" and len(samples.input_shape) != 3:
+def _check(options: Options, input_shape: tuple[int, ...], classes: int | None) -> None:
+    if options.view == "image" and len(input_shape) != 3:
         raise UserError(
-            "chunk_shuffle: options.view: an image has channels, rows and columns, and an input of "
-            f"{samples.settings.dataset} has the shape {samples.input_shape}; use vector."
+            "chunk_shuffle: options.view: an image has channels, rows and columns, and an input here "
+            f"has the shape {input_shape}; use vector."
         )
-    axes = samples.input_shape[1:] if options.view == "image" else (int(np.prod(samples.input_shape)),)
+    axes = input_shape[1:] if options.view == "image" else (int(np.prod(input_shape)),)
     if options.pieces > min(axes):
         raise UserError(
             f"chunk_shuffle: options.pieces: {min(axes)} values cannot be cut into {options.pieces} pieces."
         )
+
+
+def _decide(options: Options, samples: Samples) -> Decision:
     return Decision(samples.targets, {"input_rule": samples.rule()})
 
 
@@ -80,4 +83,6 @@ def _joined(cut: list[Array], order: Array) -> Array:
     return np.concatenate([cut[piece] for piece in order.tolist()])
 
 
-CORRUPTION = Corruption("Chunk Shuffle", version=1, Options=Options, decide=_decide, alter=_alter)
+CORRUPTION = Corruption(
+    title="Chunk Shuffle", version=1, Options=Options, check=_check, decide=_decide, alter=_alter
+)

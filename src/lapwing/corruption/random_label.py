@@ -22,14 +22,14 @@ class Options(Closed):
     draw: Literal["class_map", "uniform"] = "class_map"
 
 
+def _check(options: Options, input_shape: tuple[int, ...], classes: int | None) -> None:
+    if options.draw == "class_map" and classes is None:
+        raise UserError("random_label: options.draw: class_map maps classes, and here are none; use uniform.")
+
+
 def _decide(options: Options, samples: Samples) -> Decision:
-    if options.draw == "uniform":
+    if samples.classes is None or options.draw == "uniform":
         return Decision(np.where(samples.is_corrupted, _uniform(samples), samples.targets))
-    if samples.classes is None:
-        raise UserError(
-            f"random_label: options.draw: class_map maps classes, and {samples.settings.dataset} has none; "
-            "use uniform."
-        )
     return Decision(_mapped(samples, samples.classes))
 
 
@@ -61,4 +61,4 @@ def _mapped(samples: Samples, classes: int) -> Array:
     return targets
 
 
-CORRUPTION = Corruption(title="Random Label", version=1, Options=Options, decide=_decide)
+CORRUPTION = Corruption(title="Random Label", version=1, Options=Options, check=_check, decide=_decide)

@@ -222,6 +222,7 @@ class _Work:
         """Everything that `content` may hold."""
         if content.has_digest:
             yield content
+            return
         if isinstance(content, Member) and content.copy_sha256:
             yield content.alone
         if content.name in self.recorded:
@@ -284,7 +285,8 @@ class _Work:
         if problem:
             whose = "" if expected.name in origin else f"{expected.name} of "
             raise UserError(
-                f"{self.key}: {whose}{origin} {problem}; it was not used, put the right file there."
+                f"{self.key}: {whose}{origin} {problem}; it was not used, put the right file into a folder "
+                "of data.mirror in config.yaml."
             )
         return {"sha256": found.sha256, "size": found.size, "from": origin}
 

@@ -51,7 +51,7 @@ def as_recorded(content: Content, manifest: Manifest) -> Content:
 
 
 def verify(dataset: Dataset, folder: Path) -> Manifest:
-    """The manifest of `folder`, after every file was found to hold what it says.
+    """The manifest of `folder`, after every file was found to hold what it, and what is published, says.
 
     Raises:
         UserError: names what is missing or damaged, and the command that puts it right.
@@ -62,7 +62,8 @@ def verify(dataset: Dataset, folder: Path) -> Manifest:
         path = folder / content.name
         if content.name not in manifest or not path.is_file():
             raise UserError(f"{path} is missing; {remedy}")
-        problem = as_recorded(content, manifest).mismatch(look_at(path))
+        found = look_at(path)
+        problem = as_recorded(content, manifest).mismatch(found) or content.mismatch(found)
         if problem:
             raise UserError(f"{path} is damaged (it {problem}); {remedy}")
     return {content.name: manifest[content.name] for content in dataset.kept}

@@ -64,6 +64,8 @@ def without_diverged(results: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     if runs.empty or results.empty:
         return results
     lost = runs[runs["diverged_epoch"].notna()]
+    if lost.empty:
+        return results
     keys = [column for column in results if column in runs and column not in METRIC_COLUMNS[1:]]
     known = set(lost[keys].itertuples(index=False, name=None))
     is_lost = [row in known for row in results[keys].itertuples(index=False, name=None)]

@@ -179,19 +179,21 @@ def learning_curves(
 ) -> Figure:
     """Draw the metric on the test split by epoch: a line per method ± one deviation, a panel per row."""
     panels = _panels(artefact, cells)
-    methods = list(dict.fromkeys(str(cell.axes[artefact.columns]) for row in panels.values() for cell in row))
+    found = dict.fromkeys(str(cell.axes[artefact.columns]) for row in panels.values() for cell in row)
+    methods = sorted(found, key=lambda method: method != "lap")  # LAP is listed first, as published
     colours = colours_of(methods)
     with style():
         figure, axes = _grid(panels, artefact, scale)
         for (title, row), panel in zip(panels.items(), axes, strict=False):
-            for cell in row:
+            for cell in sorted(row, key=lambda cell: methods.index(str(cell.axes[artefact.columns]))):
                 number = methods.index(str(cell.axes[artefact.columns]))
                 curve = _curve(cell, results)
                 _draw_curve(panel, curve, title_of(methods[number]), colours[methods[number]], number)
             metric = row[0].metric.name
             unit = " (%)" if row[0].metric.unit == "percent" else ""
             panel.set(title=title, xlabel="Epoch", ylabel=f"Test {METRICS.get(metric, metric)}{unit}")
-        axes[0].legend(title=title_of(artefact.columns), frameon=False)
+        if axes[0].lines:
+            axes[0].legend(title=title_of(artefact.columns), frameon=False)
     return figure
 
 

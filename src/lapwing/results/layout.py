@@ -1,14 +1,17 @@
 """A table's numbers as a reader sees them: one layout, and Markdown, LaTeX and HTML made from it."""
 
 import math
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import jinja2
 import pandas as pd
 
 from lapwing.results.artefact import Artefact
 from lapwing.results.published import title_of
+from lapwing.results.statistics import Verdict
 
 STAND_IN = (
     "Demo scale: stand-in data, no reproduction; the published column is for orientation, "
@@ -24,7 +27,7 @@ VERDICTS = (
 
 METRICS = {"top_1": "top-1 accuracy", "top_2": "top-2 accuracy", "top_5": "top-5 accuracy"}
 UNITS = {"percent": " (%)", "mse": " (mean squared error)", "loss": " (loss)"}
-READINGS = {"last": "last epoch", "best": "best epoch on the test set"}
+READINGS = {"last": "last epoch", "best": "best epoch"}
 
 
 def notice(scale: str) -> str:
@@ -150,8 +153,8 @@ def _interval(row: dict[str, Any], decimals: int) -> str:
 def _difference_columns(differences: pd.DataFrame, artefact: Artefact, scale: str) -> list[str]:
     if differences.empty:
         return []
-    names = [*map(title_of, artefact.rows), "difference", "ours", "published"]
-    return names if scale == "demo" else [*names, "ours − published, in standard errors"]
+    names = [*map(title_of, artefact.rows), "Difference", "Ours", "Published"]
+    return names if scale == "demo" else [*names, "Ours − published, in standard errors"]
 
 
 def _difference(row: dict[str, Any], artefact: Artefact, scale: str) -> list[str]:
@@ -190,7 +193,8 @@ def _what_is_shown(first: pd.DataFrame, artefact: Artefact) -> str:
     counted = f"{low}" if low == high else f"{low} to {high}"
     diverged = int(first["diverged"].sum())
     lost = f" Diverged and left out: {diverged}." if diverged else ""
-    read = f"{_reading(artefact.readings[0])}, mean ± sample standard deviation"
+    chosen = " (chosen on that set)" if artefact.readings[0] == "best" else ""
+    read = f"{_reading(artefact.readings[0])}{chosen}, mean ± sample standard deviation"
     return f"{shown[0].upper()}{shown[1:]} on the test set, {read}; runs of a cell: {counted}.{lost}"
 
 
@@ -199,8 +203,7 @@ def _conclusions(first: pd.DataFrame, differences: pd.DataFrame, artefact: Artef
     said = []
     given = first["verdict"].dropna()
     if len(given := given[given != ""]):
-        counts = ", ".join(f"{count} {verdict}" for verdict, count in given.value_counts().items())
-        said.append(f"Verdicts: {counts}. {VERDICTS}")
+        said.append(f"Verdicts: {counted(Counter(map(str, given)))}. {VERDICTS}")
     agrees = first.drop_duplicates(list(artefact.rows))["ordering_agrees"].dropna()
     if len(agrees):
         same = int(agrees.astype(bool).sum())
@@ -213,6 +216,11 @@ def _conclusions(first: pd.DataFrame, differences: pd.DataFrame, artefact: Artef
             f"standard errors of the published, {beyond} beyond three."
         )
     return said
+
+
+def counted(verdicts: Mapping[str, int]) -> str:
+    """Verdicts and how often each was given, in the order in which a reader wants them."""
+    return ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in get_args(Verdict) if verdict in verdicts)
 
 
 def _reading(reading: str) -> str:

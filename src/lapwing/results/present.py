@@ -24,6 +24,8 @@ from lapwing.errors import UserError, did_you_mean
 from lapwing.results.layout import templates
 
 KERNEL = "lapwing"
+LONGEST_SOCKET_FOLDER = 90
+"""The system allows some 107 bytes for the name of a socket; beyond, a port serves."""
 
 
 def present(notebook: Path, parameters: Mapping[str, Any], out: Mapping[str, Path]) -> None:
@@ -138,19 +140,25 @@ def parameters_of(notebook: Path) -> list[str]:
 
 
 def _kernel_manager(folder: Path) -> type[AsyncKernelManager]:
-    """Starts this interpreter as the kernel; its history and profile stay in `folder`.
+    """Starts this interpreter as the kernel; its history, profile and sockets stay in `folder`.
 
-    A shared history is a database that notebooks which run at the same time lock for each other.
+    A shared history is a database that notebooks which run at the same time lock for each other,
+    and ports are shared with everybody on the machine.
     """
     start = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
     spec = KernelSpec(
-        argv=[*start, "--HistoryManager.enabled=False"],
+        argv=[*start, "--HistoryManager.enabled=False", "--log-level=CRITICAL"],
         display_name="Python 3",
         language="python",
         env={"IPYTHONDIR": str(folder), "MPLBACKEND": "agg", "PYDEVD_DISABLE_FILE_VALIDATION": "1"},
     )
 
     class Manager(AsyncKernelManager):
+        def __init__(self, **settings: Any) -> None:
+            super().__init__(**settings)
+            if len(str(folder)) <= LONGEST_SOCKET_FOLDER:
+                self.transport, self.ip = "ipc", str(folder / "socket")
+
         @property
         def kernel_spec(self) -> KernelSpec:
             return spec

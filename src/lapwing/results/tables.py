@@ -303,9 +303,7 @@ class _RowBuilder:
     def _difference(self, method: str) -> Row:
         """Method minus the baseline within a seed, ours and the published."""
         reading, cell = self.artefact.readings[0], self.cells[method]
-        ours = paired_differences(
-            self._values(cell, reading), self._values(self.cells[BASELINE], reading)
-        )
+        ours = paired_differences(self._values(cell, reading), self._values(self.cells[BASELINE], reading))
         theirs = paired_differences(self.beside.by_seed(method), self.beside.by_seed(BASELINE))
         row = self._head(method, "paired_difference", reading, cell.metric) | _columns(ours)
         row |= {"against": BASELINE, "asked": len(cell.seeds), "status": _status(ours.n, 0)}

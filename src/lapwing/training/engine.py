@@ -255,18 +255,23 @@ class Training:
 
     def state(self) -> dict[str, Tensor]:
         """All that a replica owns, [K, …] each; random streams are functions of the seed and need no saving."""
-        state: dict[str, Tensor] = {"alive": self.alive}
-        state |= {f"method/{name}": tensor for name, tensor in self.method.state().items()}
-        for number, (network, optimiser) in enumerate(zip(self.networks, self.optimisers, strict=True)):
-            where = f"network_{number}"
-            state |= {f"{where}/parameter/{name}": p.detach() for name, p in network.parameters.items()}
-            state |= {f"{where}/buffer/{name}": b for name, b in network.buffers.items()}
-            for name, kept in zip(network.parameters, optimiser.states(), strict=True):
-                state |= {
-                    f"{where}/optimiser/{name}/{what}": t if t.ndim else t.expand(self.replicas)
-                    for what, t in kept.items()
-                }
+        state = self._live()
+        for number, optimiser in enumerate(self.optimisers):
+            state |= {
+                f"network_{number}/optimiser/{parameter}/{what}": tensor
+                for parameter, kept in zip(self.networks[number].parameters, optimiser.states(), strict=True)
+                for what, tensor in kept.items()
+            }
         return state
+
+    def _live(self) -> dict[str, Tensor]:
+        """The tensors of replicas, networks and method themselves."""
+        live: dict[str, Tensor] = {"alive": self.alive}
+        live |= {f"method/{name}": tensor for name, tensor in self.method.state().items()}
+        for number, network in enumerate(self.networks):
+            live |= {f"network_{number}/parameter/{name}": p.detach() for name, p in network.parameters.items()}
+            live |= {f"network_{number}/buffer/{name}": b for name, b in network.buffers.items()}
+        return live
 
     def counters(self) -> dict[str, Any]:
         """What all replicas share."""
@@ -276,14 +281,14 @@ class Training:
     def load(self, state: Mapping[str, Tensor], counters: Mapping[str, Any]) -> None:
         """Go on where another training of the same runs was."""
         self.epoch, self.steps = counters["epoch"], counters["steps"]
+        for name, tensor in self._live().items():
+            tensor.copy_(state[name])
         for number, (network, optimiser) in enumerate(zip(self.networks, self.optimisers, strict=True)):
             network.calls = counters["calls"][number]
-            where = f"network_{number}/optimiser/"
-            if any(name.startswith(where) for name in state):
-                optimiser.create_states()
-        ours = self.state()
-        if ours.keys() != state.keys():
-            raise ValueError(f"another state: {sorted(ours.keys() ^ state.keys())}")
-        for name, tensor in ours.items():
-            tensor[...] = state[name].to(tensor.device)
+            kept = [_below(f"network_{number}/optimiser/{name}/", state) for name in network.parameters]
+            optimiser.load(kept)
         self._all_alive = bool(self.alive.all())
+
+
+def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}

@@ -137,7 +137,10 @@ class FinishedRuns:
 
     def save(self, seeds: Sequence[int], arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
         """Save a stack at the end of an epoch, whole, in place of the epoch before."""
-        files.write_arrays(self.checkpoint_path(seeds), arrays, {"key": self.key, "seeds": list(seeds), **about})
+        path = self.checkpoint_path(seeds)
+        for leftover in self.folder.glob(f"part-*-{path.name}"):
+            leftover.unlink(missing_ok=True)
+        files.write_arrays(path, arrays, {"key": self.key, "seeds": list(seeds), **about})
 
     def checkpoints(self, pending: Sequence[int]) -> list[tuple[Checkpoint, list[int]]]:
         """Where pending seeds can go on: checkpoints, and the seeds to take from each, the most advanced first."""

@@ -1,7 +1,7 @@
 """Optimisers of torch over stacked parameters, and learning rates as functions of the epoch."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -62,20 +62,35 @@ class StackedOptimiser:
         if active is None:
             self.inner.step()
             return
-        self.create_states()
-        rows = [*self.parameters, *(t for state in self.states() for t in state.values() if t.ndim)]
+        self._create_state()
+        rows = [*self.parameters, *(t for kept in self._kept() for t in kept.values() if t.ndim)]
         before = [row.detach().clone() for row in rows]
         self.inner.step()
         for row, old in zip(rows, before, strict=True):
             row.copy_(torch.where(per_replica(active, row), row, old))
 
     def states(self) -> list[dict[str, Tensor]]:
-        """The tensors that the optimiser keeps for each parameter: [K, ...], or 0-d where shared."""
+        """What the optimiser keeps for each parameter, [K, ...]; what the replicas share is repeated for each."""
+        replicas = len(self.parameters[0])
+        return [{name: t if t.ndim else t.repeat(replicas) for name, t in kept.items()} for kept in self._kept()]
+
+    @torch.no_grad()
+    def load(self, states: Sequence[Mapping[str, Tensor]]) -> None:
+        """Take over what `states` gave."""
+        if not any(states):
+            return
+        self._create_state()
+        for ours, theirs in zip(self._kept(), states, strict=True):
+            for name, tensor in ours.items():
+                tensor.copy_(theirs[name] if tensor.ndim else theirs[name][0])
+
+    def _kept(self) -> list[dict[str, Tensor]]:
+        """The tensors of the optimiser for each parameter, [K, ...] or 0-d."""
         kept = (self.inner.state[parameter] for parameter in self.parameters)
         return [{name: t for name, t in state.items() if isinstance(t, Tensor)} for state in kept]
 
     @torch.no_grad()
-    def create_states(self) -> None:
+    def _create_state(self) -> None:
         """Let the optimiser make its tensors, at zero, before they are needed as what was before."""
         if self.inner.state and any(self.inner.state.values()):
             return
@@ -86,5 +101,5 @@ class StackedOptimiser:
         for parameter, value, gradient in saved:
             parameter.copy_(value)
             parameter.grad = gradient
-        for tensor in (t for state in self.states() for t in state.values()):
+        for tensor in (t for kept in self._kept() for t in kept.values()):
             tensor.zero_()

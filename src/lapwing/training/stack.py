@@ -128,10 +128,11 @@ class Stack:
         if self.replicas == 1:  # views, whose gradients need no copies
             alone = {name: p.squeeze(0) for name, p in parameters.items()}
             return self._run_one(alone, {name: b[0] for name, b in buffers.items()}, inputs[0]).unsqueeze(0)
-        rows = [dict(zip(parameters, row, strict=True)) for row in zip(*(p.unbind(0) for p in parameters.values()), strict=True)]
-        outputs = [
-            self._run_one(row, {name: b[k] for name, b in buffers.items()}, inputs[k]) for k, row in enumerate(rows)
-        ]
+        unbound = {name: p.unbind(0) for name, p in parameters.items()}
+        outputs = []
+        for k in range(self.replicas):
+            row = {name: rows[k] for name, rows in unbound.items()}
+            outputs.append(self._run_one(row, {name: b[k] for name, b in buffers.items()}, inputs[k]))
         return torch.stack(outputs)
 
     def train(self, mode: bool = True) -> None:
