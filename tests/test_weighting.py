@@ -105,7 +105,7 @@ def test_non_finite_losses_are_skipped_and_counted_where_asking_would_wait(value
     teach(weighting)
     before = {name: tensor.clone() for name, tensor in weighting.replica_state().items()}
     weighting(torch.tensor([value, 1.0]), torch.tensor([2, 2]))
-    assert weighting.skipped.tolist() == [[0, 0, 1]]
+    assert weighting.skipped.tolist() == [0, 0, 1]
     for name in ("history", "updates", "counters", "factors"):
         assert torch.equal(weighting.replica_state()[name], before[name])
 

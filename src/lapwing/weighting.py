@@ -132,16 +132,16 @@ def decision(
 class SourceStore(nn.Module):
     """Histories and counters of the sources of K replicas, keyed by integer id, in ascending order of id.
 
-    `ids` is [S]; every other buffer has the leading axis K: `history` [K, S, H] (a ring for each source),
-    `updates` [K, S] (values that a source ever gave), `counters` [K, S], `skipped` [K, S] (batches
-    whose mean was not finite) and `calls` [K, 1].
+    `ids` is [S]; every other buffer has the leading axis K: `history` [K, H, S] (a ring for each source),
+    `updates` [K, S] (values that a source ever gave), `batches` [K, S] (those in which it was present),
+    `counters` [K, S] and `calls` [K, 1].
     """
 
     ids: Tensor
     history: Tensor
     updates: Tensor
     counters: Tensor
-    skipped: Tensor
+    batches: Tensor
     calls: Tensor
 
     def __init__(
@@ -177,10 +177,10 @@ class SourceStore(nn.Module):
 
         return {
             "ids": torch.tensor(ids, dtype=torch.int64, device=device),
-            "history": zeros(*shape, self.history_length, dtype=torch.float64),
+            "history": zeros(shape[0], self.history_length, shape[1], dtype=torch.float64),
             "updates": zeros(*shape, dtype=torch.int64),
             "counters": zeros(*shape, dtype=torch.float64),
-            "skipped": zeros(*shape, dtype=torch.int64),
+            "batches": zeros(*shape, dtype=torch.float64),
             "calls": zeros(shape[0], 1, dtype=torch.int64),
         }
 
@@ -200,6 +200,11 @@ class SourceStore(nn.Module):
     def multiplier(self) -> Tensor:
         """The factor that each source's counter stands for, [S], or [K, S] with replicas."""
         return self._by_replica(self._multiplier(self._unreliability(self.updates >= self.history_length)))
+
+    @property
+    def skipped(self) -> Tensor:
+        """How many batches of each source were skipped for a mean that is not finite, [S] or [K, S]."""
+        return self._by_replica(self.batches.long() - self.updates)
 
     def replica_state(self) -> dict[str, Tensor]:
         """Return all state with a replica axis, by name: to copy rows out of, or in place into."""
@@ -260,7 +265,7 @@ class SourceStore(nn.Module):
         fresh = self._fresh(ids.tolist(), ids.device)
         for name, tensor in fresh.items():
             if name != "ids":
-                new = old[name] if name == "calls" else tensor.index_copy_(1, rows, old[name])
+                new = old[name] if name == "calls" else tensor.index_copy_(-1, rows, old[name])
                 setattr(self, name, new)
         self.ids = fresh["ids"]
 
@@ -272,10 +277,10 @@ class SourceStore(nn.Module):
         total, count = self._sums(values, rows)
         mean = total / count
         valid = mean.abs() < math.inf  # false for NaN: no sample, or a loss that is none
-        self.skipped.add_(valid ^ (count > 0))
-        slot = updates.remainder(self.history_length).unsqueeze(-1)
-        oldest = history.gather(2, slot).squeeze(-1)
-        history.scatter_(2, slot, torch.where(valid, mean, oldest).unsqueeze(-1))
+        self.batches.add_(count.clamp_(max=1.0))
+        slot = updates.remainder(self.history_length).unsqueeze(1)
+        oldest = history.gather(1, slot).squeeze(1)
+        history.scatter_(1, slot, torch.where(valid, mean, oldest).unsqueeze(1))
         updates.add_(valid)
         return valid
 
@@ -297,7 +302,7 @@ class SourceStore(nn.Module):
         it leaves the history.
         """
         history = self.history
-        return history.mean(-1), history.square().mean(-1)
+        return history.mean(1), history.square().mean(1)
 
     # Movement and loading
 
@@ -585,7 +590,8 @@ class SourceGradientMultiplier(SourceStore):
             rank = (self.first_seen < NEVER).sum(1, keepdim=True)
             self.first_seen.copy_(torch.where(present & (self.first_seen == NEVER), rank, self.first_seen))
             missing = torch.zeros_like(self.counters).scatter_(1, rows, values) == -1
-            self.updates.masked_fill_(missing, 0)
+            for tensor in (self.updates, self.batches):
+                tensor.masked_fill_(missing, 0)
         return present
 
 
@@ -608,7 +614,7 @@ class CustomGradientMultiplier(SourceGradientMultiplier):
     def _history(self, replica: int, row: int) -> Any:
         """The ring of one source, oldest value first."""
         oldest = int(self.updates[replica, row]) % self.history_length
-        return np.roll(self.history[replica, row].cpu().numpy(), -oldest)
+        return np.roll(self.history[replica, :, row].cpu().numpy(), -oldest)
 
 
 class SourceGradientWeighting(torch.optim.Optimizer):

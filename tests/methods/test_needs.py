@@ -18,7 +18,13 @@ CLASSES = SimpleNamespace(task="classification")
 
 
 def settings_of(method="lap", sources=BLOCKS, layout="blocks", batch_size=16):
-    corruption = {"dataset": "digits", "dataset_version": 1, "sources": sources, "name": "original", "version": 1}
+    corruption = {
+        "dataset": "digits",
+        "dataset_version": 1,
+        "sources": sources,
+        "name": "original",
+        "version": 1,
+    }
     return RunSettings.model_validate(
         {
             "corruption": corruption,
@@ -107,7 +113,10 @@ def test_every_method_says_title_and_version():
 
 
 def test_reductions_divide_as_they_say():
-    losses, weights = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]), torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]])
+    losses, weights = (
+        torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]),
+        torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]),
+    )
     assert reduce(losses, weights, "batch").value.tolist() == pytest.approx([4 / 3, 0.0])
     for reduction, value in (("weight_sum", [2.0, 0.0]), ("sum", [4.0, 0.0])):
         term = reduce(losses, weights, reduction)

@@ -22,7 +22,7 @@ SAMPLES, BLOCK, SOURCES = 330, 20, 5
 
 
 def norm_network() -> nn.Module:
-    """A convolution with batch norm and dropout; no bias in front of the norm, where it has no true gradient."""
+    """Convolution, batch norm and dropout; no bias in front of the norm, where it has no true gradient."""
     return nn.Sequential(
         nn.Conv2d(1, 4, 3, bias=False),
         nn.BatchNorm2d(4),

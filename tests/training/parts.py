@@ -1,4 +1,4 @@
-"""A part on disk: prepared digits, corruption artefacts, cells; `python parts.py <folder> <die at fsync>` trains it."""
+"""A part on disk: digits, corruption artefacts, cells; run as a program it dies at the n-th sync."""
 
 import os
 import signal
@@ -29,10 +29,14 @@ def write_digits(folder: Path) -> Path:
     return path
 
 
-def cell_of(corruption="random_label", method="standard", options=None, seeds=(2, 4, 8), dataset="digits", **changes) -> dict:
+def cell_of(
+    corruption="random_label", method="standard", options=None, seeds=(2, 4, 8), dataset="digits", **changes
+) -> dict:
     """A cell as a study would make it."""
     sources = {"number": 5, "corrupt": 2, "size": 16}
-    settings = CorruptionSettings(dataset=dataset, dataset_version=1, sources=sources, name=corruption, version=1)
+    settings = CorruptionSettings(
+        dataset=dataset, dataset_version=1, sources=sources, name=corruption, version=1
+    )
     conditions = {
         "corruption": settings.model_dump(mode="json"),
         "model": {"name": "mlp", "version": 1, "options": {}},
@@ -49,13 +53,23 @@ def cell_of(corruption="random_label", method="standard", options=None, seeds=(2
     }
 
 
-def train(folder: Path, cells: list[dict], out: str = "out", finished: str = "finished", corrupted: list[Path] | None = None):
+def train(
+    folder: Path,
+    cells: list[dict],
+    out: str = "out",
+    finished: str = "finished",
+    corrupted: list[Path] | None = None,
+):
     """Train a part in a folder and read what it wrote."""
     data = write_digits(folder)
     made = [_artefact(folder, data, cell, seed) for cell in cells for seed in cell["seeds"]]
     paths = {name: folder / out / f"{name}.parquet" for name in OUTPUTS}
     train_part(cells, {"digits": data}, made if corrupted is None else corrupted, folder / finished, paths)
-    return files.read_table(paths["metrics"]), files.read_table(paths["sources"]), files.read_json(paths["runs"])
+    return (
+        files.read_table(paths["metrics"]),
+        files.read_table(paths["sources"]),
+        files.read_json(paths["runs"]),
+    )
 
 
 def _artefact(folder: Path, data: Path, cell: dict, seed: int) -> Path:

@@ -2,11 +2,18 @@
 
 import pytest
 import torch
+
 from tests.training.conftest import SEEDS, difference, run
 
 ADAM = {"name": "adam", "learning_rate": 0.01}
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 1e-4}
-LAP_LOSS = {"form": "loss", "history_length": 3, "warmup_iters": 0, "depression_strength": 30.0, "leniency": 0.1}
+LAP_LOSS = {
+    "form": "loss",
+    "history_length": 3,
+    "warmup_iters": 0,
+    "depression_strength": 30.0,
+    "leniency": 0.1,
+}
 LAP_GRADIENT = {"form": "gradient", "history_length": 3, "depression_strength": 30.0, "leniency": 0.1}
 METHODS = {
     "standard": {"method": "standard"},
@@ -19,7 +26,14 @@ METHODS = {
 @pytest.mark.parametrize("method", METHODS.values(), ids=METHODS.keys())
 @pytest.mark.parametrize(
     ("network", "backend"),
-    [("mlp", "native"), ("mlp", "vmap"), ("mlp", "loop"), ("norm", "vmap"), ("norm", "loop"), ("conv3net", "vmap")],
+    [
+        ("mlp", "native"),
+        ("mlp", "vmap"),
+        ("mlp", "loop"),
+        ("norm", "vmap"),
+        ("norm", "loop"),
+        ("conv3net", "vmap"),
+    ],
 )
 def test_a_seed_trains_the_same_alone_and_with_four_others(make, network, backend, method, optimiser):
     together, test = make(SEEDS, network=network, backend=backend, optimiser=optimiser, **method)
@@ -76,7 +90,11 @@ def test_a_replica_that_diverged_stands_still(make):
     run(training, test, 1)
     training.alive[1] = False
     training._all_alive = False
-    before = {name: t[1].clone() for name, t in training.state().items() if "/parameter/" in name or "exp_avg" in name}
+    before = {
+        name: t[1].clone()
+        for name, t in training.state().items()
+        if "/parameter/" in name or "exp_avg" in name
+    }
     run(training, test, 1)
     after = training.state()
     assert all(torch.equal(after[name][1], value) for name, value in before.items())

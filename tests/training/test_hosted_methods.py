@@ -21,7 +21,9 @@ class CoTeaching(Method):
     def objectives(self, training, batch, outputs, losses):
         number = int(0.8 * losses[0].shape[1])
         masks = [kept(loss.detach(), number) for loss in losses]
-        return [Term((theirs * loss).sum(1) / number) for loss, theirs in zip(losses, masks[::-1], strict=True)]
+        return [
+            Term((theirs * loss).sum(1) / number) for loss, theirs in zip(losses, masks[::-1], strict=True)
+        ]
 
 
 class Cdr(Method):
@@ -102,14 +104,21 @@ class Arfl(Method):
     needs = frozenset({Need.SOURCES})
 
     def setup(self, training):
-        self.share = torch.full((training.replicas, training.sources), 1 / training.sources, dtype=training.dtype)
+        self.share = torch.full(
+            (training.replicas, training.sources), 1 / training.sources, dtype=training.dtype
+        )
 
     def run_epoch(self, training):
         network, optimiser = training.networks[0], training.optimisers[0]
         tensors = [p.detach() for p in network.parameters.values()]
         start, total = [t.clone() for t in tensors], [torch.zeros_like(t) for t in tensors]
         for client in range(training.sources):
-            members = (training.data.source == client).long().sort(dim=1, descending=True, stable=True).indices[:, :60]
+            members = (
+                (training.data.source == client)
+                .long()
+                .sort(dim=1, descending=True, stable=True)
+                .indices[:, :60]
+            )
             for tensor, value in zip(tensors, start, strict=True):
                 tensor.copy_(value)
             optimiser.restart()
@@ -140,6 +149,8 @@ class TwoHeads(Method):
         return training.sample_losses(outputs[0], batch.targets) + outputs[1].square().mean(-1)
 
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, in jvp
+
 HOSTED = [CoTeaching, Cdr, Nls, L2rw, PrlG, Idpa, Arfl, TwoHeads]
 
 
@@ -154,7 +165,9 @@ def test_a_hosted_method_gives_a_seed_the_same_alone_and_in_company(make, method
     alone, test = make(SEEDS[3:4], method=method, network=network, meta=True, optimiser=sgd)
     expected = run(alone, test)
     assert difference(together, 3, alone, 0) <= 1e-10
-    assert float(measured[-1]["train/loss"][3]) == pytest.approx(float(expected[-1]["train/loss"][0]), abs=1e-10)
+    assert float(measured[-1]["train/loss"][3]) == pytest.approx(
+        float(expected[-1]["train/loss"][0]), abs=1e-10
+    )
 
 
 @pytest.mark.parametrize("method", HOSTED)

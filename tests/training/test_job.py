@@ -24,7 +24,12 @@ def values(metrics: pd.DataFrame) -> np.ndarray:
 def test_a_part_writes_tidy_tables_and_says_how_each_run_was_made(tmp_path):
     metrics, sources, runs = train(tmp_path, [cell_of(), cell_of(method="lap", options=LAP)])
     assert list(metrics) == ["dataset", "corruption", "method", "seed", "epoch", "split", "metric", "value"]
-    per_epoch = {("train", "loss"), ("train", "top_1"), ("test", "loss"), *(("test", f"top_{k}") for k in (1, 2, 5))}
+    per_epoch = {
+        ("train", "loss"),
+        ("train", "top_1"),
+        ("test", "loss"),
+        *(("test", f"top_{k}") for k in (1, 2, 5)),
+    }
     for _, rows in metrics.groupby(["method", "seed", "epoch"]):
         assert set(zip(rows["split"], rows["metric"], strict=True)) == per_epoch
     assert set(metrics["epoch"]) == {1, 2, 3, 4}
@@ -46,7 +51,9 @@ def test_the_mean_loss_of_the_sources_agrees_with_the_training_loss(tmp_path):
 
 def test_a_finished_run_is_not_trained_again_however_parts_are_cut(tmp_path):
     metrics, _, _ = train(tmp_path, [cell_of(seeds=[2, 4])])
-    again, _, runs = train(tmp_path, [cell_of(seeds=[8, 4, 2]), cell_of(method="lap", options=LAP, seeds=[2])])
+    again, _, runs = train(
+        tmp_path, [cell_of(seeds=[8, 4, 2]), cell_of(method="lap", options=LAP, seeds=[2])]
+    )
     assert [(run["seed"], run["trained"]) for run in runs] == [
         (8, "now"),
         (4, "found finished"),
@@ -74,8 +81,12 @@ def test_input_corruption_changes_training_and_never_the_test_rows(tmp_path):
 
 
 DAMAGE = {
-    "truncated table": lambda run: (run / "metrics.parquet").write_bytes((run / "metrics.parquet").read_bytes()[:200]),
-    "changed number": lambda run: (run / "run.json").write_text((run / "run.json").read_text().replace("cpu", "gpu")),
+    "truncated table": lambda run: (run / "metrics.parquet").write_bytes(
+        (run / "metrics.parquet").read_bytes()[:200]
+    ),
+    "changed number": lambda run: (run / "run.json").write_text(
+        (run / "run.json").read_text().replace("cpu", "gpu")
+    ),
     "missing table": lambda run: (run / "sources.parquet").unlink(),
     "another run": lambda run: shutil.copytree(run.with_name("seed=4"), run, dirs_exist_ok=True),
 }

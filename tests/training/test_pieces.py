@@ -35,7 +35,9 @@ def test_random_bits_of_a_key_do_not_depend_on_other_keys_or_calls(seeds, call, 
     calls = torch.arange(call, call + 3, dtype=torch.int32)
     together = random_bits(keys(*seeds), calls[:, None], number)
     for row, seed in enumerate(seeds):
-        assert torch.equal(together[1, row], random_bits(torch.tensor(seed, dtype=torch.int32), calls[1], number))
+        assert torch.equal(
+            together[1, row], random_bits(torch.tensor(seed, dtype=torch.int32), calls[1], number)
+        )
 
 
 def test_random_bits_are_uniform_and_uncorrelated():
@@ -99,16 +101,28 @@ def test_arguments_of_the_other_optimiser_are_refused():
 def images(alter=False):
     draw = np.random.default_rng(0)
     rows = Rows(draw.integers(0, 256, (30, 3, 4, 4), dtype=np.uint8), 1 / 255)
-    kind = {"altered": np.array([3, 7]), "alter": lambda inputs, positions: inputs + positions[:, None, None, None]}
+    kind = {
+        "altered": np.array([3, 7]),
+        "alter": lambda inputs, positions: inputs + positions[:, None, None, None],
+    }
     replicas = [
-        Replica(seed, draw.permutation(30)[:20], draw.integers(0, 5, 20), np.arange(20) // 5 % 2, **(kind if alter else {}))
+        Replica(
+            seed,
+            draw.permutation(30)[:20],
+            draw.integers(0, 5, 20),
+            np.arange(20) // 5 % 2,
+            **(kind if alter else {}),
+        )
         for seed in (1, 2)
     ]
     return rows, replicas
 
 
 @pytest.mark.parametrize("channels_last", [True, False])
-@pytest.mark.parametrize(("layout", "alter", "holder"), [("blocks", False, Arranged), ("mixed", False, Shared), ("mixed", True, Arranged)])
+@pytest.mark.parametrize(
+    ("layout", "alter", "holder"),
+    [("blocks", False, Arranged), ("mixed", False, Shared), ("mixed", True, Arranged)],
+)
 def test_inputs_are_those_of_the_index_scaled_and_altered(layout, alter, holder, channels_last):
     rows, replicas = images(alter)
     held = TrainingData(rows, replicas, layout=layout, channels_last=channels_last)
@@ -132,7 +146,10 @@ def test_rows_that_do_not_fit_are_shared_and_stacks_of_altered_rows_get_narrower
 
 
 def test_the_published_sizes_stay_within_the_memory_they_are_given():
-    mnist, cifar = Rows(np.empty((60_000, 1, 28, 28), np.uint8)), Rows(np.empty((50_000, 3, 32, 32), np.uint8))
+    mnist, cifar = (
+        Rows(np.empty((60_000, 1, 28, 28), np.uint8)),
+        Rows(np.empty((50_000, 3, 32, 32), np.uint8)),
+    )
     replica = Replica(2, np.arange(45_000), np.zeros(45_000))
     assert widest_stack(mnist, replica, "blocks", torch.float32) >= 10
     assert 37_500 * cifar.bytes_as(torch.float32) < data_module.ARRANGED_BYTES

@@ -3,12 +3,19 @@
 import numpy as np
 import pytest
 import torch
-from tests.training.conftest import SEEDS, difference, run
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lapwing.methods.base import Method, Term
+from tests.training.conftest import SEEDS, difference, run
 
-SYNCS = {"aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten.item", "aten.is_nonzero", "aten._unique2"}
+SYNCS = {
+    "aten._local_scalar_dense",
+    "aten.nonzero",
+    "aten.masked_select",
+    "aten.item",
+    "aten.is_nonzero",
+    "aten._unique2",
+}
 
 
 class CountSyncs(TorchDispatchMode):
@@ -31,7 +38,9 @@ class CountSyncs(TorchDispatchMode):
 
 @pytest.mark.parametrize("layout", ["blocks", "mixed"])
 @pytest.mark.parametrize("seeds", [SEEDS[:1], SEEDS], ids=["alone", "stacked"])
-@pytest.mark.parametrize("options", [None, {"form": "loss", "warmup_iters": 0, "history_length": 2}, {"form": "gradient"}])
+@pytest.mark.parametrize(
+    "options", [None, {"form": "loss", "warmup_iters": 0, "history_length": 2}, {"form": "gradient"}]
+)
 def test_no_step_waits_for_the_device(make, seeds, options, layout):
     if options and options["form"] == "gradient" and layout == "mixed":
         pytest.skip("the gradient form needs blocks")
@@ -63,12 +72,17 @@ class EveryOther(Method):
         return [Term(losses[0].mean(1), active)]
 
 
-@pytest.mark.parametrize("optimiser", [{"name": "adam", "weight_decay": 0.1}, {"name": "sgd", "momentum": 0.9, "weight_decay": 0.1}])
+@pytest.mark.parametrize(
+    "optimiser",
+    [{"name": "adam", "weight_decay": 0.1}, {"name": "sgd", "momentum": 0.9, "weight_decay": 0.1}],
+)
 def test_a_replica_that_sits_a_step_out_does_not_move(make, optimiser):
     training, test = make(SEEDS[:2], method=EveryOther, backend="native", optimiser=optimiser)
     batches = training.batches()
     for step in range(4):
-        before = {n: t.clone() for n, t in training.state().items() if n != "alive" and not n.endswith("/step")}
+        before = {
+            n: t.clone() for n, t in training.state().items() if n != "alive" and not n.endswith("/step")
+        }
         training.step(next(batches))
         after = training.state()
         moved = [not torch.equal(after[n][1], t[1]) for n, t in before.items() if "/parameter/" in n]
@@ -106,4 +120,6 @@ def test_a_batch_holds_what_the_replicas_decided_about_its_positions(make):
             positions = batch.index[k].numpy()
             np.testing.assert_array_equal(batch.targets[k], decided.targets[positions])
             np.testing.assert_array_equal(batch.source[k], decided.source[positions])
-            np.testing.assert_allclose(batch.inputs[k], rows.inputs[decided.index[positions]] / 16, atol=1e-12)
+            np.testing.assert_allclose(
+                batch.inputs[k], rows.inputs[decided.index[positions]] / 16, atol=1e-12
+            )

@@ -105,7 +105,7 @@ class HasTask(Protocol):
         ...
 
 
-class Hyperparameters(Closed):
+class NoHyperparameters(Closed):
     """A method without hyperparameters."""
 
 
@@ -126,7 +126,7 @@ class Method:
     title: ClassVar[str]
     version: ClassVar[int]
     needs: ClassVar[frozenset[Need]] = frozenset()
-    Hyperparameters: ClassVar[type[Closed]] = Hyperparameters
+    Hyperparameters: ClassVar[type[Closed]] = NoHyperparameters
     networks: ClassVar[int] = 1
     stacks: ClassVar[bool] = True
     reduction: Reduction = "batch"
@@ -180,15 +180,21 @@ class Method:
         """
         return None
 
-    def objectives(self, training: Training, batch: Batch, outputs: Sequence[Any], losses: Sequence[Tensor]) -> list[Term]:
+    def objectives(
+        self, training: Training, batch: Batch, outputs: Sequence[Any], losses: Sequence[Tensor]
+    ) -> list[Term]:
         """What each network minimises, from outputs and losses of all of them."""
         detached = outputs[0].detach() if hasattr(outputs[0], "detach") else outputs[0]
-        return [reduce(losses[0], self.weights(training, batch, detached, losses[0].detach()), self.reduction)]
+        return [
+            reduce(losses[0], self.weights(training, batch, detached, losses[0].detach()), self.reduction)
+        ]
 
     def edit_gradients(self, training: Training, batch: Batch, network: Stack, losses: Tensor) -> None:
         """Change the gradients [K, …] of `network.parameters` in place."""
 
-    def after_step(self, training: Training, batch: Batch, outputs: Sequence[Any], losses: Sequence[Tensor]) -> None:
+    def after_step(
+        self, training: Training, batch: Batch, outputs: Sequence[Any], losses: Sequence[Tensor]
+    ) -> None:
         """Look at what was just learnt."""
 
     # -- what the trainer measures --------------------------------------------------------------------------

@@ -24,7 +24,7 @@ PUBLISHED = {
 """Defaults in which the two published forms differ (spec lap-core 2.1 and 3.1)."""
 
 
-class Hyperparameters(Closed):
+class LapHyperparameters(Closed):
     """LAP's hyperparameters, under the names of the published API."""
 
     form: Literal["loss", "gradient"] = "loss"
@@ -53,19 +53,19 @@ class Hyperparameters(Closed):
 class Lap(Method):
     """Multiply losses by 1 − tanh²(discrete_amount · depression_strength · unreliability) of their source.
 
-    In the gradient form all samples of a batch have one source and so one factor; to multiply the mean loss by it
-    is to multiply every gradient by it (spec lap-core 3.4), and costs less.
+    In the gradient form all samples of a batch have one source and so one factor; to multiply the mean
+    loss by it is to multiply every gradient by it (spec lap-core 3.4), and costs less.
     """
 
     title = "LAP"
     version = 1
     needs = frozenset({Need.SOURCES})
-    Hyperparameters = Hyperparameters
-    hyperparameters: Hyperparameters
+    Hyperparameters = LapHyperparameters
+    hyperparameters: LapHyperparameters
     weighting: SourceLossWeighting | SourceGradientMultiplier
 
     @classmethod
-    def needs_of(cls, hyperparameters: Hyperparameters) -> frozenset[Need]:
+    def needs_of(cls, hyperparameters: LapHyperparameters) -> frozenset[Need]:
         """The gradient form also needs batches of a single source."""
         single = {Need.SINGLE_SOURCE_BATCHES} if hyperparameters.form == "gradient" else set()
         return cls.needs | single
@@ -84,12 +84,12 @@ class Lap(Method):
         if self._by_batch and not training.data.single_source_batches(training.settings.batch_size):
             raise UserError(f"method lap in its gradient form needs {Need.SINGLE_SOURCE_BATCHES.value}.")
         options = self.hyperparameters.model_dump(exclude={"form"})
-        place = {"num_sources": training.sources, "replicas": training.replicas, "device": training.device}
+        options |= {"num_sources": training.sources, "replicas": training.replicas, "device": training.device}
         if self._by_batch:
-            warm_up = options.pop("warmup_iters")
-            self.weighting = SourceGradientMultiplier(**options, **place, warm_up=warm_up)
+            options["warm_up"] = options.pop("warmup_iters")
+            self.weighting = SourceGradientMultiplier(**options)
         else:
-            self.weighting = SourceLossWeighting(**options, **place)
+            self.weighting = SourceLossWeighting(**options)
 
     def state(self) -> Mapping[str, Tensor]:
         """Histories and counters."""
@@ -97,8 +97,7 @@ class Lap(Method):
 
     def weights(self, training: Training, batch: Batch, outputs: Any, losses: Tensor) -> Tensor:
         """The multiplier of each sample's source, [K, B]; counts this batch."""
-        source = batch.source
-        assert source is not None
+        source = training.source_of(batch)
         if self._by_batch:
             return self.weighting.multipliers(losses.mean(1), source[:, 0]).to(losses.dtype).unsqueeze(1)
         return self.weighting.multipliers(losses, source)

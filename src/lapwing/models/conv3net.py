@@ -38,7 +38,8 @@ def build(options: Options, input_shape: tuple[int, ...], outputs: int) -> nn.Se
 
     if len(input_shape) != 3 or input_shape[1] != input_shape[2] or input_shape[1] < KERNEL:
         raise UserError(
-            f"model conv3net needs square images of at least {KERNEL} × {KERNEL} pixels (it is {input_shape})."
+            f"model conv3net needs square images of at least {KERNEL} × {KERNEL} pixels "
+            f"(inputs are {input_shape})."
         )
     channels, side = input_shape[0], input_shape[1]
     network = nn.Sequential()

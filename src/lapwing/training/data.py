@@ -2,10 +2,10 @@
 
 Two ways to hold the inputs (measured, Fashion-MNIST, one CPU thread; `benchmarks/epoch.py`):
 
-- `Arranged`: the rows of each replica in training order, ready to be used, K × N rows. Batches of the layout
-  `blocks` are then slices and cost nothing. Also holds what an input corruption makes, row by row.
-- `Shared`: one copy of the prepared rows in their own type for all replicas. Batches gather rows and scale them:
-  from uint8 that takes half the time of a gather from float32, and a quarter of the memory.
+- `Arranged`: the rows of each replica in training order, ready to be used, K × N rows. Batches of the
+  layout `blocks` are then slices and cost nothing. Also holds what an input corruption makes.
+- `Shared`: one copy of the prepared rows in their own type for all replicas. Batches gather rows and
+  scale them: from uint8 that takes half the time of a gather from float32, and a quarter of the memory.
 
 The rule: `Arranged` for `blocks` as long as its rows fit into `ARRANGED_BYTES`, and always where inputs
 are corrupted; else `Shared`. `widest_stack` says how many seeds may train together so that they fit.
@@ -103,7 +103,7 @@ def widest_stack(rows: Rows, replica: Replica, layout: Layout, dtype: torch.dtyp
 
 @dataclass(frozen=True)
 class Shape:
-    """How rows lie in memory: images channels last where convolutions on a CPU want that, and come back as [C, H, W]."""
+    """How rows lie in memory; images lie channels last where convolutions on a CPU want that."""
 
     sample: tuple[int, ...]
     channels_last: bool
@@ -125,7 +125,9 @@ class Shape:
 class Arranged:
     """Rows of each replica in training order, [K, N, …] in the network's type."""
 
-    def __init__(self, rows: Rows, replicas: Sequence[Replica], shape: Shape, dtype: torch.dtype, device: torch.device):
+    def __init__(
+        self, rows: Rows, replicas: Sequence[Replica], shape: Shape, dtype: torch.dtype, device: torch.device
+    ):
         number = len(replicas[0].index)
         self._shape = shape
         self._stored = torch.empty((len(replicas), number, *shape.stored), dtype=dtype, device=device)
@@ -140,7 +142,7 @@ class Arranged:
 
     def slices(self, size: int) -> list[Tensor]:
         """All batches in training order, [K, B, …] each: views."""
-        return [self._shape.seen(part) for part in self._stored.split(size, 1)]
+        return [self._shape.seen(part) for part in cut(self._stored, size)]
 
     def prepare(self, positions: Tensor) -> Tensor:
         """Where positions [K, n] lie, for `gather`."""
@@ -221,7 +223,12 @@ class TrainingData:
         """Whether every batch of `size` samples comes from one source; waits for the device."""
         if self.source is None or self.layout != "blocks":
             return False
-        return all(bool((part == part[:, :1]).all()) for part in self.source.split(size, 1))
+        return all(bool((part == part[:, :1]).all()) for part in cut(self.source, size))
+
+
+def cut(tensor: Tensor, size: int) -> tuple[Tensor, ...]:
+    """[K, N, …] as views [K, B, …] of at most `size` positions."""
+    return torch.split(tensor, size, 1)  # type: ignore[no-any-return,no-untyped-call,unused-ignore]
 
 
 def stacked(arrays: Sequence[Array], device: torch.device) -> Tensor:

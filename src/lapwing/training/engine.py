@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812
+import torch.nn.functional as F
 from torch import Tensor
 
 from lapwing.methods.base import Batch, Method, Term
-from lapwing.training.data import Arranged, TestData, TrainingData
+from lapwing.training.data import Arranged, TestData, TrainingData, cut
 from lapwing.training.metrics import test_metrics, train_metrics
 from lapwing.training.optimisers import StackedOptimiser, learning_rate, maker
 from lapwing.training.randomness import generator
@@ -131,25 +131,35 @@ class Training:
     def _sliced(self, inputs: Arranged) -> Iterator[Batch]:
         """The batches of the layout `blocks`: views that are made once, the same in every epoch."""
         size = self.settings.batch_size
-        decisions = [t.split(size, 1) for t in (self.data.targets, self._positions)]
-        sources = itertools.repeat(None) if self.data.source is None else self.data.source.split(size, 1)
+        decisions = [cut(t, size) for t in (self.data.targets, self._positions)]
+        sources = itertools.repeat(None) if self.data.source is None else cut(self.data.source, size)
         for rows, targets, index, source in zip(inputs.slices(size), *decisions, sources):  # noqa: B905
             yield Batch(rows, targets, index, source)
 
     def _gathered(self, data: TrainingData, positions: Tensor) -> Iterator[Batch]:
         """Batches at positions [K, n]; what is small is gathered once, the inputs batch by batch."""
         size = self.settings.batch_size
-        places = data.inputs.prepare(positions).split(size, 1)
-        decisions = [t.split(size, 1) for t in (data.targets.gather(1, positions), positions)]
-        sources = data.source.gather(1, positions).split(size, 1) if data.source is not None else None
+        places = cut(data.inputs.prepare(positions), size)
+        decisions = [cut(t, size) for t in (data.targets.gather(1, positions), positions)]
+        sources = cut(data.source.gather(1, positions), size) if data.source is not None else None
         for number, place in enumerate(places):
             targets, index = (parts[number] for parts in decisions)
             yield Batch(data.inputs.gather(place), targets, index, sources[number] if sources else None)
 
+    def source_of(self, batch: Batch) -> Tensor:
+        """The source ids [K, B] of a batch.
+
+        Raises:
+            ValueError: the data have none.
+        """
+        if batch.source is None:
+            raise ValueError("these data have no sources")
+        return batch.source
+
     # -- training ----------------------------------------------------------------------------------
 
     def sample_losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Cross-entropy on the outputs [K, B, C], whatever they are, or squared error on [K, B, 1]: [K, B]."""
+        """Cross-entropy on outputs [K, B, C], whatever they are, or squared error on [K, B, 1]: [K, B]."""
         if self.classes is None:
             return (outputs.squeeze(-1) - targets).square()
         classes_first = outputs.movedim(-1, 0).contiguous().unsqueeze(0)  # far faster on a CPU
@@ -196,7 +206,7 @@ class Training:
         """
         for optimiser in self.optimisers:
             optimiser.set_learning_rate(self._learning_rate())
-        self._log = _Log()
+        self.forget_measurements()
         self.method.on_epoch_start(self)
         self.method.run_epoch(self)
         self.method.on_epoch_end(self)
@@ -204,6 +214,10 @@ class Training:
         measured = {**self._train_metrics(), **self.evaluate(test), **self._source_metrics()}
         self.epoch += 1
         return {name: values.detach().to("cpu", torch.float64) for name, values in measured.items()}
+
+    def forget_measurements(self) -> None:
+        """Drop what the steps of this epoch left to be measured, for who calls `step` without `train_epoch`."""
+        self._log = _Log()
 
     def _learning_rate(self) -> float:
         settings = self.settings
@@ -254,7 +268,7 @@ class Training:
     # -- state -------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Tensor]:
-        """All that a replica owns, [K, …] each; random streams are functions of the seed and need no saving."""
+        """All that a replica owns, [K, …] each; random streams are functions of the seed: nothing to save."""
         state = self._live()
         for number, optimiser in enumerate(self.optimisers):
             state |= {
@@ -269,7 +283,9 @@ class Training:
         live: dict[str, Tensor] = {"alive": self.alive}
         live |= {f"method/{name}": tensor for name, tensor in self.method.state().items()}
         for number, network in enumerate(self.networks):
-            live |= {f"network_{number}/parameter/{name}": p.detach() for name, p in network.parameters.items()}
+            live |= {
+                f"network_{number}/parameter/{name}": p.detach() for name, p in network.parameters.items()
+            }
             live |= {f"network_{number}/buffer/{name}": b for name, b in network.buffers.items()}
         return live
 

@@ -1,8 +1,8 @@
-"""Runs that were trained before, and where unfinished ones stand: memory only, and it is never trusted blindly.
+"""Runs that were trained before, and where unfinished ones stand: memory only, never trusted blindly.
 
-    <folder>/<key>/seed=<s>/{metrics.parquet, sources.parquet, run.json}     a finished run, whole or absent
-    <folder>/<key>/checkpoint-seeds=<…>.safetensors                          a stack of runs at the end of an epoch
-    <folder>/<key>/lock-seed=<s>                                             held while a process works on the run
+    <folder>/<key>/seed=<s>/{metrics.parquet, sources.parquet, run.json}   a finished run, whole or absent
+    <folder>/<key>/checkpoint-seeds=<…>.safetensors                        runs at the end of an epoch
+    <folder>/<key>/lock-seed=<s>                                           held while a process works on it
 
 The key is a hash of what decides the numbers. What is read is checked; what is damaged is renamed to
 `damaged-…`, named in the log, and trained again.
@@ -25,6 +25,7 @@ from typing import Any
 import pandas as pd
 
 from lapwing import files
+from lapwing.errors import UserError
 from lapwing.files import Array
 from lapwing.training.settings import RunSettings
 
@@ -80,7 +81,7 @@ class FinishedRuns:
                 raise files.DamagedFile(folder, "it belongs to another run")
             metrics = files.read_table(folder / "metrics.parquet")
             return FinishedRun(metrics, files.read_table(folder / "sources.parquet"), about)
-        except (files.UserError, KeyError, TypeError) as error:
+        except (UserError, KeyError, TypeError) as error:
             self._set_aside(folder, error)
             return None
 
@@ -113,7 +114,7 @@ class FinishedRuns:
     def locked(self, seeds: Sequence[int]) -> Iterator[None]:
         """Work on these runs alone; waits for other processes that do.
 
-        Every process takes its locks in ascending order and holds those of one key only, so none waits in a circle.
+        Every process takes its locks in ascending order, those of one key at a time: none waits in a circle.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
@@ -143,8 +144,9 @@ class FinishedRuns:
         files.write_arrays(path, arrays, {"key": self.key, "seeds": list(seeds), **about})
 
     def checkpoints(self, pending: Sequence[int]) -> list[tuple[Checkpoint, list[int]]]:
-        """Where pending seeds can go on: checkpoints, and the seeds to take from each, the most advanced first."""
-        found = [self._load(path) for path in sorted(self.folder.glob("checkpoint-*.safetensors")) if self._concerns(path, pending)]
+        """Where pending seeds can go on: checkpoints and the seeds to take from each, the furthest first."""
+        paths = sorted(self.folder.glob("checkpoint-*.safetensors"))
+        found = [self._load(path) for path in paths if self._concerns(path, pending)]
         usable = sorted((c for c in found if c), key=lambda c: -c.about["counters"]["epoch"])
         taken: set[int] = set()
         plan = []
@@ -158,7 +160,7 @@ class FinishedRuns:
     def _concerns(self, path: Path, pending: Sequence[int]) -> bool:
         try:
             return not set(files.read_about(path)["seeds"]).isdisjoint(pending)
-        except (files.UserError, KeyError, TypeError):
+        except (UserError, KeyError, TypeError):
             return True  # to be set aside when it is read
 
     def _load(self, path: Path) -> Checkpoint | None:
@@ -167,13 +169,13 @@ class FinishedRuns:
             if about["key"] != self.key:
                 raise files.DamagedFile(path, "it belongs to other runs")
             return Checkpoint(path, tuple(about["seeds"]), arrays, about)
-        except (files.UserError, KeyError, TypeError) as error:
+        except (UserError, KeyError, TypeError) as error:
             self._set_aside(path, error)
             return None
 
     def forget_checkpoints(self) -> None:
         """Remove the checkpoints all of whose runs are finished."""
         for path in self.folder.glob("checkpoint-*.safetensors"):
-            with contextlib.suppress(files.UserError, KeyError, TypeError):
+            with contextlib.suppress(UserError, KeyError, TypeError):
                 if all(self._run(seed).is_dir() for seed in files.read_about(path)["seeds"]):
                     path.unlink(missing_ok=True)

@@ -113,10 +113,14 @@ def train_part(
         UserError: an input is missing, damaged, or belongs to something else.
     """
     torch.set_num_threads(threads)
-    asked = [Cell(cell["axes"], validate(RunSettings, cell["settings"], "cell"), cell["seeds"]) for cell in cells]
+    asked = [
+        Cell(cell["axes"], validate(RunSettings, cell["settings"], "cell"), cell["seeds"]) for cell in cells
+    ]
     paths = data.values() if isinstance(data, Mapping) else data
     prepared = {files.read_about(path)["dataset"]: path for path in paths}
-    artefacts = {(about["key"], about["seed"]): path for path in corrupted for about in [files.read_about(path)]}
+    artefacts = {
+        (about["key"], about["seed"]): path for path in corrupted for about in [files.read_about(path)]
+    }
     environment = Environment.here(device)
     tables: dict[str, list[pd.DataFrame]] = {"metrics": [], "sources": []}
     runs = []
@@ -136,12 +140,18 @@ def train_part(
 class _Inputs:
     """The files behind a cell; they are read only if a run must be trained."""
 
-    def __init__(self, cell: Cell, prepared: Mapping[str, Path], artefacts: Mapping[tuple[str, int], Path]) -> None:
+    def __init__(
+        self, cell: Cell, prepared: Mapping[str, Path], artefacts: Mapping[tuple[str, int], Path]
+    ) -> None:
         corruption = cell.settings.corruption
         self.cell = cell
-        self.data = _needed(prepared, corruption.dataset, f"{cell}: the prepared data of {corruption.dataset}")
+        self.data = _needed(
+            prepared, corruption.dataset, f"{cell}: the prepared data of {corruption.dataset}"
+        )
         self.artefacts = {
-            seed: _needed(artefacts, (corruption.key, seed), f"{cell}: the corruption {corruption.key} of seed {seed}")
+            seed: _needed(
+                artefacts, (corruption.key, seed), f"{cell}: the corruption {corruption.key} of seed {seed}"
+            )
             for seed in cell.seeds
         }
 
@@ -204,7 +214,7 @@ def _found(run: FinishedRun) -> FinishedRun:
 def _stacks(
     trainee: Trainee, pending: Sequence[int], store: FinishedRuns, device: torch.device
 ) -> list[tuple[list[int], Checkpoint | None]]:
-    """Which seeds train together, and where they go on: no more at a time than architecture and memory want."""
+    """Which seeds train together, no more than architecture and memory want, and where they go on."""
     groups: list[tuple[list[int], Checkpoint | None]] = [
         (seeds, checkpoint) for checkpoint, seeds in store.checkpoints(pending)
     ]
@@ -242,12 +252,14 @@ def builder(trainee: Trainee) -> Build:
     model = models.get(settings.name)
     options = validate(model.Options, settings.options, f"options of {settings.name}")
     _check_version("model", settings.name, settings.version, model.version)
-    return lambda: model.build(options, trainee.rows.shape, trainee.classes or 1)  # type: ignore[no-any-return]
+    return lambda: model.build(options, trainee.rows.shape, trainee.classes or 1)
 
 
 def _check_version(what: str, name: str, asked: int, here: int) -> None:
     if asked != here:
-        raise UserError(f"{what} {name}: the settings ask for version {asked}, and this Lapwing has version {here}.")
+        raise UserError(
+            f"{what} {name}: the settings ask for version {asked}, and this Lapwing has version {here}."
+        )
 
 
 # -- a stack ---------------------------------------------------------------------------------------
@@ -264,13 +276,17 @@ def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tup
         "device": device,
         "channels_last": device.type == "cpu" and has_convolutions(network),
     }
-    data = TrainingData(trainee.rows, [trainee.replicas[seed] for seed in seeds], layout=settings.layout, **places)
+    data = TrainingData(
+        trainee.rows, [trainee.replicas[seed] for seed in seeds], layout=settings.layout, **places
+    )
     index = None if trainee.test_index is None else [trainee.test_index[seed] for seed in seeds]
     targets = [trainee.test_targets] if index is None else [trainee.test_targets[rows] for rows in index]
     test = TestData(trainee.test_rows, targets, index, **places)
     kind = methods.get(settings.method.name)
     _check_version("method", settings.method.name, settings.method.version, kind.version)
-    hyperparameters = validate(kind.Hyperparameters, settings.method.options, f"options of {settings.method.name}")
+    hyperparameters = validate(
+        kind.Hyperparameters, settings.method.options, f"options of {settings.method.name}"
+    )
     training = Training(
         settings, kind(hyperparameters), build, seeds, data, classes=trainee.classes, backend=backend
     )
@@ -309,7 +325,11 @@ def train_one_epoch(training: Training, test: TestData, progress: Progress, name
     seconds = time.perf_counter() - start
     progress.history = extended(progress.history, measured)
     progress.seconds += seconds
-    shown = {key: values[training.alive.cpu()].mean().item() for key, values in measured.items() if values.ndim == 1}
+    shown = {
+        key: values[training.alive.cpu()].mean().item()
+        for key, values in measured.items()
+        if values.ndim == 1
+    }
     text = ", ".join(f"{key} {value:.4f}" for key, value in shown.items() if key in _SHOWN)
     log.info("%s: epoch %d of %d: %s, %.2f s", name, training.epoch, training.settings.epochs, text, seconds)
     for seed, old, new in zip(training.seeds, before, training.diverged, strict=True):

@@ -92,7 +92,7 @@ class Dropout(nn.Module):
         return inputs * self._masks(self.key, call, inputs.numel(), inputs.dtype).view(inputs.shape)
 
     def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
-        """[K, B, ...] to [K, B, ...], each replica with its own mask; the masks of many calls are made at once."""
+        """[K, B, ...] to [K, B, ...], each replica with its own mask; many calls' masks are made at once."""
         if not self.training or self.probability == 0:
             return inputs
         keys, number = tensors[f"{name}.key"], inputs[0].numel()
@@ -112,7 +112,7 @@ class Dropout(nn.Module):
 
 @dataclass(frozen=True)
 class _Masks:
-    """Masks [calls, K, positions] that were made ahead; they are functions of key and call, so this is only speed."""
+    """Masks [calls, K, positions] made ahead: they are functions of key and call, so this is only speed."""
 
     keys: Tensor | None = None
     start: int = 0

@@ -13,7 +13,15 @@ from torch import nn
 from lapwing.errors import UserError
 from lapwing.files import Array
 from lapwing.training.data import Replica, Rows
-from lapwing.training.job import Progress, Trainee, builder, finished_run, prepare, stack_width, train_one_epoch
+from lapwing.training.job import (
+    Progress,
+    Trainee,
+    builder,
+    finished_run,
+    prepare,
+    stack_width,
+    train_one_epoch,
+)
 from lapwing.training.settings import TrainingSettings
 
 
@@ -96,6 +104,8 @@ def _check(samples: Samples) -> None:
     number = len(samples.inputs)
     for name, array in (("targets", samples.targets), ("source", samples.source)):
         if array is not None and array.shape != (number,):
-            raise UserError(f"{name} must have one value for each of the {number} inputs (its shape is {array.shape}).")
+            raise UserError(
+                f"{name} must have one value for each of the {number} inputs (its shape is {array.shape})."
+            )
     if samples.source is not None and samples.source.min() < 0:
         raise UserError("sources must be numbered from 0 (there is a negative one).")

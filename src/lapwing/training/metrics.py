@@ -15,7 +15,9 @@ History = dict[str, Array]
 """What every epoch measured: name → [K, epochs], or [K, epochs, S] for `source/…`."""
 
 
-def train_metrics(losses: Tensor, correct: Tensor | None, source: Tensor | None, sources: int) -> dict[str, Tensor]:
+def train_metrics(
+    losses: Tensor, correct: Tensor | None, source: Tensor | None, sources: int
+) -> dict[str, Tensor]:
     """Mean loss, accuracy, and mean loss of each source.
 
     Args:
@@ -58,7 +60,10 @@ test_metrics.__test__ = False  # type: ignore[attr-defined]
 def extended(history: History, epoch: Mapping[str, Tensor]) -> History:
     """The history with one more epoch."""
     new = {name: values.numpy()[:, None] for name, values in epoch.items()}
-    return {name: np.concatenate([history[name], values], 1) if name in history else values for name, values in new.items()}
+    return {
+        name: np.concatenate([history[name], values], 1) if name in history else values
+        for name, values in new.items()
+    }
 
 
 def metrics_table(history: History, row: int, epochs: int) -> pd.DataFrame:
@@ -75,11 +80,15 @@ def metrics_table(history: History, row: int, epochs: int) -> pd.DataFrame:
         for name, values in history.items()
         if not name.startswith("source/")
     ]
-    return pd.concat(parts, ignore_index=True) if parts else _empty(epoch=int, split=str, metric=str, value=float)
+    return (
+        pd.concat(parts, ignore_index=True)
+        if parts
+        else _empty(epoch=int, split=str, metric=str, value=float)
+    )
 
 
 def sources_table(history: History, row: int, epochs: int, is_corrupt: Array | None) -> pd.DataFrame:
-    """Columns epoch, source, is_corrupt, mean_loss, unreliability, multiplier of one replica; NaN where there is none."""
+    """Columns epoch, source, is_corrupt, mean_loss, unreliability, multiplier of one replica; NaN: none."""
     columns = ("mean_loss", "unreliability", "multiplier")
     losses = history.get("source/mean_loss")
     if losses is None:

@@ -39,15 +39,20 @@ class StackedOptimiser:
 
     def __init__(self, parameters: Iterable[Tensor], make: Make) -> None:
         self.parameters = list(parameters)
+        self._dense = [_dense(parameter) for parameter in self.parameters]
         self._make = make
+        self._learning_rate: float | None = None
         self.restart()
 
     def restart(self) -> None:
         """Forget all moments."""
-        self.inner = self._make(self.parameters)
+        self.inner = self._make(self._dense)
+        if self._learning_rate is not None:
+            self.set_learning_rate(self._learning_rate)
 
     def set_learning_rate(self, value: float) -> None:
         """Set the learning rate of all parameters."""
+        self._learning_rate = value
         for group in self.inner.param_groups:
             group["lr"] = value
 
@@ -59,20 +64,26 @@ class StackedOptimiser:
     @torch.no_grad()
     def step(self, active: Tensor | None = None) -> None:
         """One step; rows where `active` [K] is false neither move nor learn."""
+        for parameter, dense in zip(self.parameters, self._dense, strict=True):
+            if dense is not parameter:
+                dense.grad = None if parameter.grad is None else parameter.grad.transpose(1, 2)
         if active is None:
             self.inner.step()
             return
         self._create_state()
-        rows = [*self.parameters, *(t for kept in self._kept() for t in kept.values() if t.ndim)]
+        rows = [*self._dense, *(t for kept in self._kept() for t in kept.values() if t.ndim)]
         before = [row.detach().clone() for row in rows]
         self.inner.step()
         for row, old in zip(rows, before, strict=True):
             row.copy_(torch.where(per_replica(active, row), row, old))
 
     def states(self) -> list[dict[str, Tensor]]:
-        """What the optimiser keeps for each parameter, [K, ...]; what the replicas share is repeated for each."""
+        """What the optimiser keeps for each parameter, [K, ...]; what they share is repeated for each."""
         replicas = len(self.parameters[0])
-        return [{name: t if t.ndim else t.repeat(replicas) for name, t in kept.items()} for kept in self._kept()]
+        return [
+            {name: _like(parameter, t) if t.ndim else t.repeat(replicas) for name, t in kept.items()}
+            for parameter, kept in zip(self.parameters, self._kept(), strict=True)
+        ]
 
     @torch.no_grad()
     def load(self, states: Sequence[Mapping[str, Tensor]]) -> None:
@@ -80,13 +91,13 @@ class StackedOptimiser:
         if not any(states):
             return
         self._create_state()
-        for ours, theirs in zip(self._kept(), states, strict=True):
+        for parameter, ours, theirs in zip(self.parameters, self._kept(), states, strict=True):
             for name, tensor in ours.items():
-                tensor.copy_(theirs[name] if tensor.ndim else theirs[name][0])
+                tensor.copy_(_like(parameter, theirs[name]) if tensor.ndim else theirs[name][0])
 
     def _kept(self) -> list[dict[str, Tensor]]:
         """The tensors of the optimiser for each parameter, [K, ...] or 0-d."""
-        kept = (self.inner.state[parameter] for parameter in self.parameters)
+        kept = (self.inner.state[dense] for dense in self._dense)
         return [{name: t for name, t in state.items() if isinstance(t, Tensor)} for state in kept]
 
     @torch.no_grad()
@@ -94,12 +105,22 @@ class StackedOptimiser:
         """Let the optimiser make its tensors, at zero, before they are needed as what was before."""
         if self.inner.state and any(self.inner.state.values()):
             return
-        saved = [(p, p.detach().clone(), p.grad) for p in self.parameters]
-        for parameter in self.parameters:
-            parameter.grad = torch.zeros_like(parameter)
+        saved = [(dense, dense.detach().clone(), dense.grad) for dense in self._dense]
+        for dense in self._dense:
+            dense.grad = torch.zeros_like(dense)
         self.inner.step()
-        for parameter, value, gradient in saved:
-            parameter.copy_(value)
-            parameter.grad = gradient
+        for dense, value, gradient in saved:
+            dense.copy_(value)
+            dense.grad = gradient
         for tensor in (t for kept in self._kept() for t in kept.values()):
             tensor.zero_()
+
+
+def _dense(parameter: Tensor) -> Tensor:
+    """The parameter as it lies in memory: fused optimisers copy what is not contiguous, back and forth."""
+    return parameter if parameter.is_contiguous() else parameter.detach().transpose(1, 2)
+
+
+def _like(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """A tensor that lies as the parameter does in memory, with its axes; or the other way round."""
+    return tensor if parameter.is_contiguous() else tensor.transpose(1, 2)

@@ -1,4 +1,4 @@
-"""Randomness as pure functions of (seed, purpose, epoch or step): nothing to save, no stream depends on another."""
+"""Randomness as pure functions of (seed, purpose, epoch or step): nothing to save, all streams apart."""
 
 import hashlib
 
@@ -39,7 +39,7 @@ def random_bits(keys: Tensor, calls: Tensor, number: int) -> Tensor:
 
 
 def _mixed(x: Tensor, also: Tensor | int = 0) -> Tensor:
-    """MurmurHash3's finaliser on int32, whose shift keeps the sign: what comes in from the left is masked away."""
+    """MurmurHash3's finaliser on int32; its shifts keep the sign, so the bits they bring in are masked."""
     x = (x ^ (x >> 16).bitwise_and_(0xFFFF)).mul_(_signed(0x85EBCA6B)).add_(also)
     x = (x ^ (x >> 13).bitwise_and_(0x7FFFF)).mul_(_signed(0xC2B2AE35))
     return x ^ (x >> 16).bitwise_and_(0xFFFF)

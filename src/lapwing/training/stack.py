@@ -59,7 +59,7 @@ def build_replica(build: Build, seed: int, network: int) -> nn.Module:
 
 
 def _laid_out(parameter: Tensor, backend: Backend) -> Tensor:
-    """Weights [K, out, in] of `native` lie in memory as [K, in, out], as their gradients come: no copy to accumulate them."""
+    """Weights [K, out, in] of `native` lie as [K, in, out], as their gradients come: nothing is copied."""
     if backend != "native" or parameter.ndim != 3:
         return parameter
     return parameter.transpose(1, 2).contiguous().transpose(1, 2)
@@ -88,9 +88,10 @@ class Stack:
         device: torch.device | str = "cpu",
     ) -> None:
         modules = [build_replica(build, seed, network).to(device, dtype) for seed in seeds]
-        parameters, buffers = stack_module_state(modules)  # type: ignore[arg-type]
+        parameters, buffers = stack_module_state(modules)
         self.parameters = {
-            name: _laid_out(p.detach(), backend).requires_grad_(p.requires_grad) for name, p in parameters.items()
+            name: _laid_out(p.detach(), backend).requires_grad_(p.requires_grad)
+            for name, p in parameters.items()
         }
         self.buffers = {name: b.detach() for name, b in buffers.items()}
         self.module = copy.deepcopy(modules[0]).to("meta")
@@ -124,7 +125,9 @@ class Stack:
         outputs: Tensor = functional_call(self.module, (parameters, buffers), (inputs,))
         return outputs
 
-    def _run_in_turn(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
+    def _run_in_turn(
+        self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], inputs: Tensor
+    ) -> Tensor:
         if self.replicas == 1:  # views, whose gradients need no copies
             alone = {name: p.squeeze(0) for name, p in parameters.items()}
             return self._run_one(alone, {name: b[0] for name, b in buffers.items()}, inputs[0]).unsqueeze(0)
@@ -145,24 +148,23 @@ class Stack:
 
         `torch.func.grad` and `jvp` refuse a network that updates a buffer (spec other-methods 1.3, rule a).
         """
-        mode = self.module.training
+        calls, mode = self.calls, self.module.training
         norms = {name: layer for name, layer in self.module.named_modules() if isinstance(layer, BatchNorm)}
-        held = {name: dict(layer._buffers) for name, layer in norms.items()}
-        calls = self.calls
-        for layer in self._dropouts:
-            layer.eval()
-        for name, layer in norms.items():
-            layer.track_running_stats = False
-            layer._buffers.update(dict.fromkeys(layer._buffers))
+        held = {name: dict(norm._buffers) for name, norm in norms.items()}
+        for dropout in self._dropouts:
+            dropout.eval()
+        for name, norm in norms.items():
+            norm.track_running_stats = False
+            norm._buffers.update(dict.fromkeys(norm._buffers))
             self._kept_away |= {f"{name}.{buffer}" for buffer in held[name]}
         try:
             yield
         finally:
             self.calls = calls
             self._kept_away.clear()
-            for name, layer in norms.items():
-                layer.track_running_stats = True
-                layer._buffers.update(held[name])
+            for name, norm in norms.items():
+                norm.track_running_stats = True
+                norm._buffers.update(held[name])
             self.module.train(mode)
 
     def replica(self, build: Build, row: int) -> nn.Module:

@@ -1,0 +1,154 @@
+"""The numbers of each model, method and kind of corruption, and of the engine, stand beside their versions.
+
+Snakemake sees no change in the package: what makes runs train anew is a version in their settings. So when
+numbers change on purpose, raise the version of what changed them (`METHOD.version`, `MODEL.version`, the corruption's,
+or `ENGINE_VERSION` if all of them change), then write the new numbers down:
+
+    PYTHONPATH=src python -m tests.training.test_numbers
+"""
+
+import itertools
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_diabetes, load_digits
+
+from lapwing.corruption import corruptions
+from lapwing.corruption.base import CorruptionSettings, decide
+from lapwing.methods import methods
+from lapwing.models import models
+from lapwing.training.data import Replica, Rows
+from lapwing.training.job import Progress, Trainee, prepare, train_one_epoch
+from lapwing.training.settings import ENGINE_VERSION, TrainingSettings
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "numbers.json"
+SEED, EPOCHS = 2, 2
+TOLERANCE = 1e-9
+"""Between machines; between versions of one machine the numbers are equal."""
+
+LAP = {"history_length": 3, "warmup_iters": 0, "depression_strength": 50.0, "leniency": 0.3}
+METHODS = {
+    "standard": ("standard", {}),
+    "lap loss": ("lap", {"form": "loss", **LAP}),
+    "lap gradient": ("lap", {"form": "gradient", **LAP}),
+}
+CASES = [
+    *itertools.product(["mlp", "conv3net"], METHODS, ["digits"], ["original", "random_label", "added_noise"]),
+    *itertools.product(["mlp"], ["standard"], ["digits"], sorted(corruptions.names())),
+    *itertools.product(
+        ["regression_mlp"], ["standard", "lap loss"], ["diabetes"], ["original", "random_label"]
+    ),
+]
+NAMES = sorted({" ".join(case) for case in CASES})
+
+
+def prepared(dataset: str):
+    """(arrays, about) as the prepared file of a small dataset would have them."""
+    if dataset == "digits":
+        digits = load_digits()
+        inputs, targets, scale = (
+            digits.images[:, None].astype(np.uint8),
+            digits.target.astype(np.int64),
+            1 / 16,
+        )
+        rest = {"task": "classification", "classes": 10}
+    else:
+        diabetes = load_diabetes()
+        inputs, targets, scale = (
+            (diabetes.data * 20).astype(np.float32),
+            (diabetes.target / 100).astype(np.float32),
+            1.0,
+        )
+        rest = {"task": "regression", "classes": None}
+    arrays = {"train/inputs": inputs[:320], "train/targets": targets[:320]}
+    arrays |= {"test/inputs": inputs[320:420], "test/targets": targets[320:420]}
+    return arrays, {"dataset": dataset, "version": 1, "scale": scale, **rest}
+
+
+def corruption_options(corruption: str, task: str) -> dict:
+    """What must differ from the defaults on these small data."""
+    if corruption == "chunk_shuffle":
+        return {"pieces": 4}
+    return {"draw": "uniform"} if corruption == "random_label" and task == "regression" else {}
+
+
+def versions_of(name: str) -> dict[str, int]:
+    model, method, _, corruption = parts_of(name)
+    return {
+        "engine": ENGINE_VERSION,
+        f"model {model}": models.get(model).version,
+        f"method {METHODS[method][0]}": methods.get(METHODS[method][0]).version,
+        f"corruption {corruption}": corruptions.get(corruption).version,
+    }
+
+
+def parts_of(name: str) -> tuple[str, str, str, str]:
+    model, *method, dataset, corruption = name.split(" ")
+    return model, " ".join(method), dataset, corruption
+
+
+def numbers_of(name: str) -> dict[str, list[float]]:
+    """What a short run in float64 measures."""
+    model, method, dataset, corruption = parts_of(name)
+    key, options = METHODS[method]
+    arrays, about = prepared(dataset)
+    corrupted = CorruptionSettings(
+        dataset=dataset,
+        dataset_version=1,
+        sources={"number": 5, "corrupt": 2, "size": 16},
+        name=corruption,
+        version=corruptions.get(corruption).version,
+        options=corruption_options(corruption, about["task"]),
+    )
+    decided, decided_about = decide(corrupted, arrays, about, SEED)
+    settings = TrainingSettings.model_validate(
+        {
+            "model": {"name": model, "version": models.get(model).version, "options": {}},
+            "method": {"name": key, "version": methods.get(key).version, "options": options},
+            "layout": "blocks" if "gradient" in method else "mixed",
+            "batch_size": 16,
+            "epochs": EPOCHS,
+            "optimiser": {"learning_rate": 0.01},
+            "precision": "float64",
+        }
+    )
+    trainee = Trainee(
+        settings=settings,
+        rows=Rows(arrays["train/inputs"], about["scale"]),
+        test_rows=Rows(arrays["test/inputs"], about["scale"]),
+        test_targets=arrays["test/targets"],
+        replicas={SEED: Replica.from_artefact(decided, {**decided_about, "seed": SEED})},
+        classes=about["classes"],
+    )
+    training, test = prepare(trainee, [SEED], torch.device("cpu"))
+    progress = Progress()
+    for _ in range(EPOCHS):
+        train_one_epoch(training, test, progress, name)
+    return {metric: values[0].reshape(-1).tolist() for metric, values in progress.history.items()}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_numbers_change_only_with_a_version(name):
+    stored = json.loads(GOLDEN.read_text())
+    assert name in stored, f"no numbers of {name!r} yet; write them down: see the top of {__file__}"
+    versions, numbers = versions_of(name), numbers_of(name)
+    same = numbers.keys() == stored[name]["numbers"].keys() and all(
+        np.allclose(values, stored[name]["numbers"][metric], rtol=0, atol=TOLERANCE)
+        for metric, values in numbers.items()
+    )
+    if versions == stored[name]["versions"]:
+        assert same, (
+            f"{name!r} gives other numbers under the same versions {versions}: finished runs would be mixed with new "
+            f"ones. If that is meant, raise the version of what changed and renew {GOLDEN.name}: see the top of {__file__}"
+        )
+    else:
+        assert same, f"versions of {name!r} were raised; now renew {GOLDEN.name}: see the top of {__file__}"
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    written = {name: {"versions": versions_of(name), "numbers": numbers_of(name)} for name in NAMES}
+    GOLDEN.write_text(json.dumps(written, indent=1, sort_keys=True) + "\n")
