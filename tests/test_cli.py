@@ -35,7 +35,9 @@ ROOT = Path(__file__).parent.parent
         ("methods", {"standard", "lap"}),
     ],
 )
-def test_list_names_what_there_is(command: str, expected: set[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_list_names_what_there_is(
+    command: str, expected: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     main([command])
     lines = capsys.readouterr().out.splitlines()
     assert expected <= {line.split()[0] for line in lines}
@@ -50,7 +52,9 @@ def test_studies_are_listed_with_their_runs(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_module_is_the_same_command() -> None:
-    run = subprocess.run([sys.executable, "-m", "lapwing", "methods"], capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-m", "lapwing", "methods"], capture_output=True, text=True, check=True
+    )
     assert "lap" in run.stdout
 
 

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lapwing.errors import did_you_mean
+from lapwing.errors import UserError, did_you_mean
 from lapwing.registry import Registry
-from lapwing.errors import UserError
 
 
 def test_near_word_is_proposed_and_otherwise_all_are_named() -> None:

@@ -94,13 +94,19 @@ def test_study_starts_from_its_base(tmp_path: Path) -> None:
 def test_parts_are_the_cells_that_share_axes(tmp_path: Path) -> None:
     study = read(tmp_path)
     cut = parts(study, study.cells)
-    assert {name: len(cells) for name, cells in cut.items()} == {"digits-original": 2, "digits-random_label": 2}
+    assert {name: len(cells) for name, cells in cut.items()} == {
+        "digits-original": 2,
+        "digits-random_label": 2,
+    }
 
 
 def test_selection_keeps_cells_and_seeds(tmp_path: Path) -> None:
     study = read(tmp_path)
     kept = select({"tiny": study}, {"method": "lap", "seed": [2]})["tiny"]
-    assert [(cell.axes["corruption"], cell.seeds) for cell in kept] == [("original", [2]), ("random_label", [2])]
+    assert [(cell.axes["corruption"], cell.seeds) for cell in kept] == [
+        ("original", [2]),
+        ("random_label", [2]),
+    ]
 
 
 @given(st.permutations(sorted(TINY["conditions"])))
@@ -186,7 +192,11 @@ def test_mistake_is_told_in_one_sentence(tmp_path: Path, changes: dict[str, Any]
 
 @pytest.mark.parametrize(
     ("text", "sentence"),
-    [("- a\n- b", "a study is a list of keys"), ("a: [", "not YAML, line"), ("", "a study is a list of keys")],
+    [
+        ("- a\n- b", "a study is a list of keys"),
+        ("a: [", "not YAML, line"),
+        ("", "a study is a list of keys"),
+    ],
 )
 def test_file_that_is_no_study_is_told(tmp_path: Path, text: str, sentence: str) -> None:
     (tmp_path / "bad.yaml").write_text(text)

@@ -103,7 +103,9 @@ def _artefacts(studies: Mapping[str, Study]) -> Iterator[str]:
         for name, artefact in study.artefacts.items():
             own = Path("notebooks", f"{name}.ipynb")
             notebook = own if own.is_file() else Path("notebooks/artefact.ipynb")
-            published = f"`published/summary.csv`, {artefact.published.table}" if artefact.published else "none"
+            published = (
+                f"`published/summary.csv`, {artefact.published.table}" if artefact.published else "none"
+            )
             yield (
                 f"| `{name}`: {artefact.title} | [`{study.name}`](../studies/{study.name}.yaml) "
                 f"| `present_{artefact.kind}` | [{notebook.name}](../{notebook}) | {published} |"

@@ -166,7 +166,9 @@ class Study(Closed):
                 if name is None:
                     raise UserError(f"{self.name}: grid has no axis {axis}.")
                 if name not in registry.names():
-                    raise UserError(f"{self.name}: unknown {axis} {name}; {did_you_mean(str(name), registry.names())}")
+                    raise UserError(
+                        f"{self.name}: unknown {axis} {name}; {did_you_mean(str(name), registry.names())}"
+                    )
         further = self.grid.keys() - REGISTRIES.keys()
         for axis in self.axes:
             _known(axis, further, f"{self.name}: axes: the grid has no axis {axis}")

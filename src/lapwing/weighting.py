@@ -99,6 +99,12 @@ def all_but_one(size: int, device: torch.device) -> Tensor:
     return 1 - torch.eye(size, dtype=torch.float64, device=device)
 
 
+@functools.lru_cache(maxsize=16)
+def averaging_row(length: int, device: torch.device) -> Tensor:
+    """[1, 1, length], 1 / length everywhere."""
+    return torch.full((1, 1, length), 1 / length, dtype=torch.float64, device=device)
+
+
 def decision(
     own: Tensor, mean: Tensor, std: Tensor, acting: Tensor, leniency: float, compat: Compat = None
 ) -> Tensor:
@@ -299,10 +305,11 @@ class SourceStore(nn.Module):
         """Mean and mean square of every history, each [K, S].
 
         Summed afresh each time, which costs about a tenth of a step: nothing drifts, and a spike is gone when
-        it leaves the history.
+        it leaves the history. A product with a row of 1 / H costs half of what `mean` does.
         """
         history = self.history
-        return history.mean(1), history.square().mean(1)
+        row = averaging_row(self.history_length, history.device).expand(len(history), 1, -1)
+        return torch.bmm(row, history).squeeze(1), torch.bmm(row, history * history).squeeze(1)
 
     # Movement and loading
 

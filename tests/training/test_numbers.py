@@ -1,7 +1,7 @@
 """The numbers of each model, method and kind of corruption, and of the engine, stand beside their versions.
 
 Snakemake sees no change in the package: what makes runs train anew is a version in their settings. So when
-numbers change on purpose, raise the version of what changed them (`METHOD.version`, `MODEL.version`, the corruption's,
+numbers change on purpose, raise the version of what changed them (of the method, the model, the corruption,
 or `ENGINE_VERSION` if all of them change), then write the new numbers down:
 
     PYTHONPATH=src python -m tests.training.test_numbers
@@ -141,8 +141,9 @@ def test_numbers_change_only_with_a_version(name):
     )
     if versions == stored[name]["versions"]:
         assert same, (
-            f"{name!r} gives other numbers under the same versions {versions}: finished runs would be mixed with new "
-            f"ones. If that is meant, raise the version of what changed and renew {GOLDEN.name}: see the top of {__file__}"
+            f"{name!r} gives other numbers under the same versions {versions}: finished runs would be mixed "
+            f"with new ones. If that is meant, raise the version of what changed and renew {GOLDEN.name}: "
+            f"see the top of {__file__}"
         )
     else:
         assert same, f"versions of {name!r} were raised; now renew {GOLDEN.name}: see the top of {__file__}"

@@ -36,14 +36,15 @@ class CountSyncs(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-@pytest.mark.parametrize("layout", ["blocks", "mixed"])
+LOSS, GRADIENT = {"form": "loss", "warmup_iters": 0, "history_length": 2}, {"form": "gradient"}
+
+
 @pytest.mark.parametrize("seeds", [SEEDS[:1], SEEDS], ids=["alone", "stacked"])
 @pytest.mark.parametrize(
-    "options", [None, {"form": "loss", "warmup_iters": 0, "history_length": 2}, {"form": "gradient"}]
+    ("options", "layout"),
+    [(None, "blocks"), (None, "mixed"), (LOSS, "blocks"), (LOSS, "mixed"), (GRADIENT, "blocks")],
 )
 def test_no_step_waits_for_the_device(make, seeds, options, layout):
-    if options and options["form"] == "gradient" and layout == "mixed":
-        pytest.skip("the gradient form needs blocks")
     method = {"method": "lap", "options": options} if options else {}
     training, test = make(seeds, backend="native", layout=layout, **method)
     run(training, test, 1)

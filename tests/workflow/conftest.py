@@ -134,5 +134,3 @@ def made(finished: Project, tmp_path: Path) -> Project:
     """A copy of a project in which everything is made, file times kept."""
     shutil.copytree(finished.folder, tmp_path / "made", symlinks=True)
     return Project(tmp_path / "made")
-
-

@@ -44,7 +44,9 @@ def metrics_without(project: Project) -> pd.DataFrame:
 
 @pytest.mark.parametrize("damage", [flip_a_byte, truncate])
 @pytest.mark.parametrize("pattern", ["outputs/paper/data/*", "outputs/paper/corrupted/*/*/*"])
-def test_damaged_input_of_training_is_named_with_the_way_out(made: Project, pattern: str, damage: object) -> None:
+def test_damaged_input_of_training_is_named_with_the_way_out(
+    made: Project, pattern: str, damage: object
+) -> None:
     before = metrics_without(made)
     shutil.rmtree(made.folder / "outputs" / "finished")
     path = the_only(made, pattern)

@@ -15,7 +15,9 @@ from tests.workflow.conftest import STUDY, Project, new_project
 
 pytestmark = pytest.mark.workflow
 
-LONGER = merged(STUDY, {"conditions": {"epochs": 30, "seeds": [1, 2, 3]}, "grid": {"corruption": ["random_label"]}})
+LONGER = merged(
+    STUDY, {"conditions": {"epochs": 30, "seeds": [1, 2, 3]}, "grid": {"corruption": ["random_label"]}}
+)
 
 
 def kill_when(project: Project, condition: Callable[[], bool]) -> None:

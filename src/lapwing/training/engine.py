@@ -216,7 +216,7 @@ class Training:
         return {name: values.detach().to("cpu", torch.float64) for name, values in measured.items()}
 
     def forget_measurements(self) -> None:
-        """Drop what the steps of this epoch left to be measured, for who calls `step` without `train_epoch`."""
+        """Drop what steps left to be measured, for who calls `step` without `train_epoch`."""
         self._log = _Log()
 
     def _learning_rate(self) -> float:
