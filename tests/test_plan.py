@@ -64,7 +64,7 @@ def test_part_is_estimated_by_its_runs(tmp_path: Path) -> None:
         ({"data": {"mirror": "nowhere"}}, "config: data.mirror: There is no folder nowhere"),
         ({"data": {"accept": ["digit"]}}, "unknown dataset digit; did you mean digits?"),
         ({"memory_mb": 1}, "config: memory_mb: Input should be greater than or equal to 500 (it is 1)."),
-        ({"only": [1]}, "config: only: Input should be a valid dictionary."),
+        ({"only": [1]}, "config: only.0: Input should be a valid dictionary (it is 1)."),
     ],
 )
 def test_mistake_in_the_settings_is_one_sentence(

@@ -102,10 +102,22 @@ def test_parts_are_the_cells_that_share_axes(tmp_path: Path) -> None:
 
 def test_selection_keeps_cells_and_seeds(tmp_path: Path) -> None:
     study = read(tmp_path)
-    kept = select({"tiny": study}, {"method": "lap", "seed": [2]})["tiny"]
+    kept = select({"tiny": study}, [{"method": "lap", "seed": [2]}])["tiny"]
     assert [(cell.axes["corruption"], cell.seeds) for cell in kept] == [
         ("original", [2]),
         ("random_label", [2]),
+    ]
+
+
+def test_selections_add_up_and_compare_as_text(tmp_path: Path) -> None:
+    """Snakemake gives what is inside a mapping on the command line as text."""
+    study = read(tmp_path)
+    only = [{"method": "lap", "seed": ["2"]}, {"corruption": "original", "seed": "1"}]
+    kept = select({"tiny": study}, only)["tiny"]
+    assert [(cell.axes["corruption"], cell.axes["method"], cell.seeds) for cell in kept] == [
+        ("original", "standard", [1]),
+        ("original", "lap", [1, 2]),
+        ("random_label", "lap", [2]),
     ]
 
 
@@ -223,5 +235,5 @@ def test_selection_of_nothing_is_told_with_the_near_misses(
     tmp_path: Path, only: dict[str, Any], sentence: str
 ) -> None:
     with pytest.raises(UserError) as told:
-        select({"tiny": read(tmp_path)}, only)
+        select({"tiny": read(tmp_path)}, [only])
     assert sentence in str(told.value)

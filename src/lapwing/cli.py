@@ -1,4 +1,4 @@
-"""`lapwing`: what there is — datasets, corruptions, models, methods, studies — and the generated reference."""
+"""`lapwing`: what there is (datasets, corruptions, models, methods, studies), and the generated reference."""
 
 import argparse
 import sys

@@ -30,11 +30,13 @@ def pages(studies: Path) -> dict[str, str]:
 
 
 def study_schema() -> dict[str, Any]:
-    """The JSON schema of a study file, for editors."""
+    """The JSON schema of a study file, for editors.
+
+    Nothing is required in it: a base, a scale or a special case may give the rest.
+    """
     schema = Study.model_json_schema()
     conditions = Conditions.model_json_schema(ref_template="#/$defs/{model}")
     schema["$defs"] = {**schema.get("$defs", {}), **conditions.pop("$defs", {})}
-    conditions.pop("required", None)  # a study, a scale or a special case gives some of them
     properties = schema["properties"]
     properties["conditions"] = conditions
     schema["$defs"]["Special"]["properties"]["set"] = {**conditions, "title": "Set"}
@@ -46,7 +48,8 @@ def study_schema() -> dict[str, Any]:
         "properties": {"demo": part, "paper": part},
         "additionalProperties": False,
     }
-    schema.pop("required", None)  # a base may give them
+    for model in (schema, conditions, *schema["$defs"].values()):
+        model.pop("required", None)
     schema["title"] = "A Lapwing study"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

@@ -49,8 +49,8 @@ class Settings(Closed):
 
     scale: Scale = "demo"
     """demo: minutes on a laptop, embedded data; paper: as published."""
-    only: dict[str, Any] = {}
-    """Axis, or `seed`, → the values to run; empty: everything."""
+    only: list[dict[str, Any]] = []
+    """Selections, of which a run must meet one: axis, or `seed`, → a value or a list. Empty: all runs."""
     data: Data = Data()
     finished_runs: Path = Path("outputs/finished")
     """Where finished runs and checkpoints are kept; may be shared by checkouts."""
@@ -61,5 +61,5 @@ class Settings(Closed):
 
     @pydantic.field_validator("only", mode="before")
     @classmethod
-    def _nothing_is_everything(cls, value: Any) -> Any:
-        return value or {}
+    def _one_or_several(cls, value: Any) -> Any:
+        return [value] if value and isinstance(value, dict) else value or []

@@ -7,7 +7,7 @@ built at every scale whenever it is read, so that a mistake at `paper` shows whi
 
 import difflib
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -338,49 +338,54 @@ def _nested(path: str, value: Value) -> Overrides:
 # -- selection and parts ---------------------------------------------------------------------------
 
 
-def select(studies: Mapping[str, Study], only: Mapping[str, Any]) -> dict[str, list[Cell]]:
+def select(studies: Mapping[str, Study], only: Sequence[Mapping[str, Any]]) -> dict[str, list[Cell]]:
     """The cells of each study that `only` leaves, with the seeds that it leaves.
 
     Args:
         studies: by name.
-        only: axis, or `seed`, → a value or several.
+        only: selections, of which a run must meet one; each is axis, or `seed`, → a value or several.
+            Values are compared as text, because the command line gives text. None: everything.
 
     Raises:
         UserError: an axis or a value that no study has; names the near ones.
     """
     cells = [cell for study in studies.values() for cell in study.cells]
-    for axis, wanted in only.items():
-        have = _values(cells, axis)
+    for selection in only:
+        _refuse_empty(selection, cells)
+    return {name: list(_selected(study.cells, only)) for name, study in studies.items()}
+
+
+def _refuse_empty(selection: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+    for axis, wanted in selection.items():
+        have = set(map(str, _values(cells, axis)))
         if not have:
             axes = {"seed", *itertools.chain.from_iterable(cell.axes for cell in cells)}
             raise UserError(f"only: unknown axis {axis}; {did_you_mean(axis, axes)}")
-        for value in as_list(wanted):
+        for value in map(str, as_list(wanted)):
             if value not in have:
-                raise UserError(f"only: no run has {axis} {value}; {_near(value, have)}")
-    return {name: _selected(study.cells, only) for name, study in studies.items()}
+                near = difflib.get_close_matches(value, have, n=3, cutoff=0.5)
+                hint = f"near: {', '.join(near)}." if near else did_you_mean(value, have)
+                raise UserError(f"only: no run has {axis} {value}; {hint}")
 
 
-def _values(cells: Iterable[Cell], axis: str) -> set[Value]:
+def _values(cells: Iterable[Cell], axis: str) -> list[Value]:
     if axis == "seed":
-        return {seed for cell in cells for seed in cell.seeds}
-    return {cell.axes[axis] for cell in cells if axis in cell.axes}
+        return [seed for cell in cells for seed in cell.seeds]
+    return [cell.axes[axis] for cell in cells if axis in cell.axes]
 
 
-def _near(value: Value, have: set[Value]) -> str:
-    words = {str(v) for v in have}
-    near = difflib.get_close_matches(str(value), words, n=3, cutoff=0.5)
-    return f"near: {', '.join(near)}." if near else did_you_mean(str(value), words)
-
-
-def _selected(cells: Iterable[Cell], only: Mapping[str, Any]) -> list[Cell]:
-    kept = []
+def _selected(cells: Iterable[Cell], only: Sequence[Mapping[str, Any]]) -> Iterator[Cell]:
     for cell in cells:
-        if not all(cell.axes.get(axis) in as_list(wanted) for axis, wanted in only.items() if axis != "seed"):
-            continue
-        seeds = [seed for seed in cell.seeds if seed in as_list(only.get("seed", cell.seeds))]
+        seeds = [seed for seed in cell.seeds if not only or any(_meets(cell, seed, which) for which in only)]
         if seeds:
-            kept.append(cell.model_copy(update={"seeds": seeds}))
-    return kept
+            yield cell.model_copy(update={"seeds": seeds})
+
+
+def _meets(cell: Cell, seed: int, selection: Mapping[str, Any]) -> bool:
+    run = cell.axes | {"seed": seed}
+    return all(
+        axis in run and str(run[axis]) in map(str, as_list(wanted)) for axis, wanted in selection.items()
+    )
 
 
 def parts(study: Study, cells: Sequence[Cell]) -> dict[str, list[Cell]]:

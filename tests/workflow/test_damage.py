@@ -118,4 +118,4 @@ def test_full_disk_is_one_sentence_and_leaves_nothing_half_written(project: Proj
     assert done.returncode != 0
     assert "lapwing: outputs/paper/data/digits.safetensors cannot be written: " in done.stderr
     assert "File too large" in done.stderr
-    assert not [path for path in (project.folder / "outputs" / "paper" / "data").glob("*")]
+    assert not list((project.folder / "outputs" / "paper" / "data").glob("*"))
