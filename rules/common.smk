@@ -218,6 +218,15 @@ def check_targets(rules):
                 raise UserError(f"{target} cannot be made: {plan.left_out[target]}")
             if target not in rules and not set(target) & set("./"):
                 raise UserError(f"There is no target {target}; {did_you_mean(target, rules)}")
-    if not targets or "all" in targets:
-        for artefact, why in plan.left_out.items():
-            print(f"lapwing: {artefact} is left out: {why}", file=sys.stderr)
+    say_what_is_ahead(targets)
+
+
+def say_what_is_ahead(targets):
+    """Name what `all` leaves out; before more than an hour of training say how much it is."""
+    everything = not targets or "all" in targets
+    for artefact, why in plan.left_out.items() if everything else ():
+        print(f"lapwing: {artefact} is left out: {why}", file=sys.stderr)
+    wanted = plan.made if everything else [target for target in targets if target in plan.made]
+    remaining = plan.remaining(wanted, Path("outputs", plan.settings.scale, "data"))
+    if remaining.hours > 1:
+        print(f"lapwing: {remaining}", file=sys.stderr)

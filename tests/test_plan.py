@@ -7,7 +7,9 @@ import pytest
 import yaml
 
 from lapwing.errors import UserError
+from lapwing.files import write_json
 from lapwing.plan import Plan
+from lapwing.training.finished import run_key
 from tests.test_study import TINY
 
 
@@ -53,6 +55,24 @@ def test_artefact_without_a_selected_cell_is_left_out(tmp_path: Path) -> None:
 
 def test_part_is_estimated_by_its_runs(tmp_path: Path) -> None:
     assert plan(tmp_path).minutes_of("tiny", "digits-original") == pytest.approx(4 * 1.0)
+
+
+def test_what_remains_is_counted_and_estimated(tmp_path: Path) -> None:
+    remaining = plan(tmp_path).remaining(["tiny", "other"], tmp_path)
+    assert (remaining.runs, remaining.parts) == (16, 4)
+    assert remaining.hours == pytest.approx(16 / 60)
+    assert remaining.gigabytes == pytest.approx(0.0309, abs=1e-4)
+    assert "16 runs in 4 training jobs" in str(remaining)
+
+
+def test_finished_runs_do_not_remain_and_their_time_is_the_estimate(tmp_path: Path) -> None:
+    made = plan(tmp_path, finished_runs=str(tmp_path / "finished"))
+    cell = made.selected["tiny"][0]
+    about = {"seed": 1, "seconds": 7200.0}
+    write_json(tmp_path / "finished" / run_key(cell.settings, "") / "seed=1" / "run.json", about)
+    remaining = made.remaining(["tiny"], tmp_path)
+    assert remaining.runs == 7
+    assert remaining.hours == pytest.approx(2 + 6 / 60)
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,39 @@
 """What is to be made: the checked settings, the studies at their scale, and the cells that are selected."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from lapwing.corruption.base import CorruptionSettings
+from lapwing.datasets import datasets
 from lapwing.datasets.download import check_available
+from lapwing.files import content_hash
 from lapwing.results.artefact import Artefact
 from lapwing.schema import validate
 from lapwing.settings import Settings
 from lapwing.study import Cell, Study, parts, read_studies, select
+from lapwing.training.finished import recorded_seconds, run_key
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """What is still to be done, as far as it can be known before anything runs."""
+
+    runs: int
+    parts: int
+    hours: float
+    """Of training on one core: by the recorded times of a cell's finished runs, else the study's estimate."""
+    gigabytes: float
+    """To be downloaded."""
+
+    def __str__(self) -> str:
+        download = f", and {self.gigabytes:.1f} GB are to be downloaded" if self.gigabytes else ""
+        return (
+            f"{self.runs} runs in {self.parts} training jobs are to be trained, "
+            f"about {self.hours:.1f} hours on one core{download}."
+        )
 
 
 class Plan:
@@ -78,6 +101,40 @@ class Plan:
     def minutes_of(self, study: str, part: str) -> float:
         """The studies' own estimate of a part's training, on one core."""
         return sum(cell.minutes_per_run * len(cell.seeds) for cell in self.parts[study][part])
+
+    def remaining(self, artefacts: Iterable[str], prepared: Path) -> Remaining:
+        """What making these artefacts takes.
+
+        Args:
+            artefacts: their names.
+            prepared: the folder of prepared data, whose hashes name the finished runs.
+        """
+        studies = sorted({name for artefact in artefacts for name in self.studies_of(artefact)})
+        hours: dict[tuple[str, int], float] = {}
+        unfinished = set()
+        for study in studies:
+            for part, cells in self.parts[study].items():
+                missing = {run: time for cell in cells for run, time in self._missing_runs(cell, prepared)}
+                hours |= missing
+                unfinished |= {(study, part)} if missing else set()
+        wanted = {c.settings.corruption.dataset for name in studies for c in self.selected[name]}
+        gigabytes = sum(self._gigabytes(name) for name in wanted)
+        return Remaining(len(hours), len(unfinished), sum(hours.values()), gigabytes)
+
+    def _missing_runs(self, cell: Cell, prepared: Path) -> list[tuple[tuple[str, int], float]]:
+        """The runs of a cell that are not finished, by key and seed, and the hours of each."""
+        data = prepared / f"{cell.settings.corruption.dataset}.safetensors"
+        key = run_key(cell.settings, content_hash(data) if data.is_file() else "")
+        seconds = recorded_seconds(self.settings.finished_runs, key)
+        mean = sum(seconds.values()) / len(seconds) if seconds else 60 * cell.minutes_per_run
+        return [((key, seed), mean / 3600) for seed in cell.seeds if seed not in seconds]
+
+    def _gigabytes(self, dataset: str) -> float:
+        """What the network must give of a dataset."""
+        data = self.settings.data
+        if check_available(dataset, data.mirror, True, data.accept, self.raw / dataset) is None:
+            return 0.0
+        return sum(file.size or 0 for file in datasets.get(dataset).files) / 1e9
 
     def _why_left_out(self, artefact: str) -> str | None:
         names = self.studies_of(artefact)

@@ -37,6 +37,8 @@ def study_schema() -> dict[str, Any]:
     schema = Study.model_json_schema()
     conditions = Conditions.model_json_schema(ref_template="#/$defs/{model}")
     schema["$defs"] = {**schema.get("$defs", {}), **conditions.pop("$defs", {})}
+    for model in (schema, conditions, *schema["$defs"].values()):
+        model.pop("required", None)
     properties = schema["properties"]
     properties["conditions"] = conditions
     schema["$defs"]["Special"]["properties"]["set"] = {**conditions, "title": "Set"}
@@ -48,8 +50,6 @@ def study_schema() -> dict[str, Any]:
         "properties": {"demo": part, "paper": part},
         "additionalProperties": False,
     }
-    for model in (schema, conditions, *schema["$defs"].values()):
-        model.pop("required", None)
     schema["title"] = "A Lapwing study"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 

@@ -37,6 +37,16 @@ def run_key(settings: RunSettings, data: str) -> str:
     return files.content_key({"settings": settings.model_dump(mode="json"), "data": data}, length=16)
 
 
+def recorded_seconds(folder: Path, key: str) -> dict[int, float]:
+    """How long the finished runs of a key took, by seed; what cannot be read is left out."""
+    seconds = {}
+    for path in (folder / key).glob("seed=*/run.json"):
+        with contextlib.suppress(UserError, KeyError, TypeError):
+            about = files.read_json(path)
+            seconds[int(about["seed"])] = float(about["seconds"])
+    return seconds
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """What a run leaves: tables without the columns of axes and seed, and how it was made."""
