@@ -80,7 +80,7 @@ class Project:
         """How many jobs of each rule a dry run plans."""
         text = self.run("--dry-run", "--quiet", "rules", *words)
         rows = [line.split() for line in text.splitlines()]
-        return Counter({row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()} | {})
+        return Counter({row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()})
 
     def runs(self) -> list[dict[str, Any]]:
         """What is said of every run, of all parts."""
