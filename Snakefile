@@ -18,6 +18,9 @@ include: "rules/present.smk"
 include: "rules/report.smk"
 
 
+check_artefacts(rule.name for rule in workflow.rules)
+
+
 rule all:
     default_target: True
     input:
@@ -34,4 +37,4 @@ for artefact in plan.artefacts:
             files_of_artefact(artefact),
 
 
-check_targets(rule.name for rule in workflow.rules)
+check_targets()

@@ -19,6 +19,7 @@ rule aggregate:
         mem_mb=2000,
         runtime=30,
     params:
+        version=RESULTS_VERSION,
         study=study_shown,
     script:
         "../scripts/aggregate.py"

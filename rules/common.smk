@@ -11,9 +11,11 @@ from snakemake.cli import parse_args
 from lapwing.datasets import datasets
 from lapwing.errors import UserError, as_one_sentence, did_you_mean
 from lapwing.plan import Plan
+from lapwing.results import RESULTS_VERSION
+from lapwing.study import notebook_of
 
 with as_one_sentence():
-    plan = Plan(config, raw=Path("resources/raw"))
+    plan = Plan(config, raw=Path("resources/raw"), published=Path("published"))
 
 # Scripts see the checked settings, with every default filled in.
 config.update(plan.settings.model_dump(mode="json"))
@@ -139,9 +141,13 @@ def runs_of_artefact(wildcards):
 
 
 def notebook_of_artefact(wildcards):
-    """The artefact's own notebook, else the general one."""
-    own = Path("notebooks", f"{wildcards.artefact}.ipynb")
-    return str(own) if own.is_file() else "notebooks/artefact.ipynb"
+    return str(notebook_of(wildcards.artefact))
+
+
+def published_of_artefact(wildcards):
+    """The published values that it is compared with: means, and those of the runs."""
+    published = plan.artefacts[wildcards.artefact].published
+    return [f"published/{name}.csv" for name in ("summary", f"{published.study}_runs")] if published else []
 
 
 def description_shown(wildcards):
@@ -209,15 +215,22 @@ def requested_targets():
         return list(parse_args(sys.argv[1:])[1].targets)
 
 
-def check_targets(rules):
+def check_artefacts(rules):
+    """Refuse artefacts that are called as a rule."""
+    with as_one_sentence():
+        for name in sorted({"all", *rules} & plan.artefacts.keys()):
+            raise UserError(f"artefacts: {name} is the name of a rule; call it otherwise.")
+
+
+def check_targets():
     """Refuse a misspelt target, and one that cannot be made, in one sentence."""
-    rules, targets = list(rules), requested_targets()
+    targets, known = requested_targets(), ["all", "report", *plan.artefacts]
     with as_one_sentence():
         for target in targets:
             if target in plan.left_out:
                 raise UserError(f"{target} cannot be made: {plan.left_out[target]}")
-            if target not in rules and not set(target) & set("./"):
-                raise UserError(f"There is no target {target}; {did_you_mean(target, rules)}")
+            if target not in known and not set(target) & set("./"):
+                raise UserError(f"There is no target {target}; {did_you_mean(target, known)}")
     say_what_is_ahead(targets)
 
 

@@ -2,7 +2,7 @@ rule present_table:
     """Run a table's notebook on its results; keep it as notebook, page and table."""
     input:
         notebook=notebook_of_artefact,
-        published="published/summary.csv",
+        published=published_of_artefact,
         results=results_of_artefact,
         sources=sources_of_artefact,
         runs=runs_of_artefact,
@@ -28,6 +28,7 @@ rule present_table:
         description=description_shown,
         cells=cells_shown,
         scale=plan.settings.scale,
+        version=RESULTS_VERSION,
     script:
         "../scripts/present.py"
 

@@ -17,6 +17,7 @@ rule report:
         mem_mb=2000,
         runtime=10,
     params:
+        version=RESULTS_VERSION,
         artefacts=artefacts_shown,
         left_out=left_out_shown,
         scale=plan.settings.scale,

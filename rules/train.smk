@@ -20,6 +20,7 @@ rule train:
     resources:
         mem_mb=plan.settings.memory_mb,
         runtime=minutes_of_part,
+        gpu=plan.settings.gpu,
     params:
         cells=jobs_of_part,
     script:

@@ -11,7 +11,7 @@ with logged(snakemake.log[0]):
         "description": snakemake.params.description,
         "cells": snakemake.params.cells,
         "scale": snakemake.params.scale,
-        "published": str(Path(snakemake.input.published).parent),
+        "published": "published",
         "results": list(snakemake.input.results),
         "sources": list(snakemake.input.sources),
         "runs": list(snakemake.input.runs),

@@ -12,6 +12,8 @@ from lapwing.plan import Plan
 from lapwing.training.finished import run_key
 from tests.test_study import TINY
 
+PUBLISHED = Path(__file__).parent.parent / "published"
+
 
 def plan(folder: Path, **config: Any) -> Plan:
     """A plan with the tiny study and one on Fashion-MNIST."""
@@ -24,7 +26,7 @@ def plan(folder: Path, **config: Any) -> Plan:
         "grid": {"dataset": ["fashion_mnist"]},
     }
     (studies / "other.yaml").write_text(yaml.safe_dump(other))
-    return Plan({"scale": "paper", "studies": str(studies), **config}, raw=folder / "raw")
+    return Plan({"scale": "paper", "studies": str(studies), **config}, folder / "raw", PUBLISHED)
 
 
 def test_without_network_what_needs_it_is_left_out_with_the_one_thing_to_do(tmp_path: Path) -> None:
@@ -51,6 +53,16 @@ def test_artefact_without_a_selected_cell_is_left_out(tmp_path: Path) -> None:
     selected = plan(tmp_path, only={"dataset": "fashion_mnist"})
     assert selected.made == ["other"]
     assert "only" in selected.left_out["tiny"]
+
+
+def test_published_values_that_are_not_there_are_told(tmp_path: Path) -> None:
+    artefact = {**TINY["artefacts"]["tiny"], "published": {"study": "sinthetic", "table": "Table 1"}}
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "wrong.yaml").write_text(
+        yaml.safe_dump({**TINY, "artefacts": {"wrong": artefact}})
+    )
+    with pytest.raises(UserError, match=r"no published values called sinthetic; did you mean synthetic\?"):
+        plan(tmp_path)
 
 
 def test_part_is_estimated_by_its_runs(tmp_path: Path) -> None:
@@ -103,7 +115,7 @@ def test_reading_a_plan_imports_no_torch(tmp_path: Path) -> None:
     plan(tmp_path)
     code = (
         "import sys; from pathlib import Path; from lapwing.plan import Plan;"
-        f"Plan({{'studies': {str(tmp_path / 'studies')!r}}}, Path('raw'));"
+        f"Plan({{'studies': {str(tmp_path / 'studies')!r}}}, Path('raw'), Path('published'));"
         "assert 'torch' not in sys.modules, 'torch was imported'"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -70,7 +70,11 @@ def test_special_case_changes_the_cells_that_it_describes_alone(tmp_path: Path) 
 
 
 def test_further_axis_sets_the_condition_that_it_names(tmp_path: Path) -> None:
-    changes = {"grid": {"n_corrupt": [1, 3]}, "axes": {"n_corrupt": "sources.corrupt"}}
+    changes = {
+        "grid": {"n_corrupt": [1, 3]},
+        "axes": {"n_corrupt": "sources.corrupt"},
+        "artefacts": {"tiny": {"rows": ["corruption", "n_corrupt"]}},
+    }
     cells = read(tmp_path, **changes).cells
     assert {cell.settings.corruption.sources.corrupt for cell in cells} == {1, 3}
     assert len(cells) == 8
@@ -169,7 +173,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "special: no cell has method arfl",
     ),
     ("seed twice", {"conditions": {"seeds": [1, 2, 1]}}, "seed 1 is listed twice"),
-    ("negative seed", {"conditions": {"seeds": [-1]}}, "a seed is 0 or more, not -1"),
+    ("negative seed", {"conditions": {"seeds": [-1]}}, "a seed lies between 0 and 4294967295, not -1"),
     ("unknown part axis", {"parts_by": ["data"]}, "parts_by: unknown axis data; did you mean dataset?"),
     ("unknown scale", {"scales": {"papr": {}}}, "unknown scale papr; did you mean paper?"),
     ("path in a name", {"artefacts": {"../x": TINY["artefacts"]["tiny"]}}, "should match pattern"),
@@ -184,6 +188,77 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"grid": {"corruption": ["chunk_shuffle"]}},
         "chunk_shuffle: options.pieces: 8 values cannot be cut into 10 pieces.",
     ),
+    ("no grid", {"grid": None}, "grid: Input should be a valid dictionary"),
+    (
+        "an empty axis",
+        {"grid": {"method": []}},
+        "grid: axis method needs values that are different (it is []).",
+    ),
+    (
+        "a value twice",
+        {"grid": {"method": ["lap", "lap"]}},
+        "grid: axis method needs values that are different",
+    ),
+    (
+        "an axis with the name of a column",
+        {"grid": {"seed": [1]}, "axes": {"seed": "level"}},
+        "an axis cannot be called seed, which is a column of results.",
+    ),
+    ("an axis that sets nothing", {"grid": {"size": [1]}}, "axes does not say what this axis sets: size"),
+    (
+        "seeds as text",
+        {"conditions": {"seeds": ["2"]}},
+        "seeds.0: Input should be a valid integer (it is '2').",
+    ),
+    (
+        "a seed that no generator takes",
+        {"conditions": {"seeds": [2**32]}},
+        "a seed lies between 0 and 4294967295",
+    ),
+    ("a scale that is a number", {"scales": {"demo": 3}}, "scales: each scale has keys with values"),
+    ("a base that is a list", {"base": ["tiny"]}, "base: unknown study ['tiny']"),
+    ("a name in the file", {"name": "other"}, "unknown key name; a study is called as its file."),
+    (
+        "rows that are no axis",
+        {"artefacts": {"tiny": {"rows": ["corruptoin"]}}},
+        "artefacts.tiny: rows and columns: unknown axis corruptoin; did you mean corruption?",
+    ),
+    (
+        "rows that do not tell cells apart",
+        {"artefacts": {"tiny": {"rows": ["dataset"]}}},
+        "artefacts.tiny: several cells share a place; add to rows: corruption.",
+    ),
+    (
+        "a row whose cells have different metrics",
+        {"special": [{"where": {"method": "lap"}, "set": {"metric": {"name": "top_5"}}}]},
+        "artefacts.tiny: the cells of row ('original',) have different metrics.",
+    ),
+    (
+        "a further study that is not there",
+        {"artefacts": {"tiny": {"studies": ["tinny"]}}},
+        "artefacts.tiny.studies: unknown study tinny; did you mean tiny?",
+    ),
+    (
+        "a metric that results do not hold",
+        {"conditions": {"metric": {"name": "top_99"}}},
+        "metric.name: unknown metric top_99",
+    ),
+    (
+        "a metric read the wrong way round",
+        {"conditions": {"metric": {"better": "lower"}}},
+        "metric: top_1 is better higher and its unit is percent.",
+    ),
+    (
+        "a model for another task",
+        {"conditions": {"model": {"name": "regression_mlp"}}},
+        "model.name: MLP for regression is for regression, and the dataset for classification.",
+    ),
+    (
+        "data without test rows",
+        {"grid": {"dataset": ["diabetes"], "corruption": ["original"]}},
+        "diabetes",
+    ),
+    ("a batch larger than the data", {"conditions": {"batch_size": 99999}}, "fewer than a batch (99999)"),
     (
         "LAP's gradient form in mixed batches",
         {"conditions": {"layout": "mixed"}},
@@ -202,12 +277,25 @@ def test_mistake_is_told_in_one_sentence(tmp_path: Path, changes: dict[str, Any]
     assert "\n" not in text
 
 
+def test_key_that_is_given_twice_is_told_with_its_line(tmp_path: Path) -> None:
+    """Plain YAML keeps the last without a word."""
+    (tmp_path / "bad.yaml").write_text("title: a\ngrid:\n  method: [lap]\n  method: [standard]\n")
+    with pytest.raises(UserError, match="line 4: the key method is given twice"):
+        read_studies(tmp_path, "paper")
+
+
+def test_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").mkdir()
+    with pytest.raises(UserError, match=r"bad.yaml: it cannot be read: Is a directory"):
+        read_studies(tmp_path, "paper")
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("- a\n- b", "a study is a list of keys"),
+        ("- a\n- b", "a study is keys with values"),
         ("a: [", "not YAML, line"),
-        ("", "a study is a list of keys"),
+        ("", "a study is keys with values"),
     ],
 )
 def test_file_that_is_no_study_is_told(tmp_path: Path, text: str, sentence: str) -> None:

@@ -42,8 +42,8 @@ def _list_entries(options: argparse.Namespace) -> None:
 
 
 def _registry(plural: str) -> Registry:
+    from lapwing.conditions import REGISTRIES
     from lapwing.models import models
-    from lapwing.study import REGISTRIES
 
     return models if plural == "models" else REGISTRIES[plural.removesuffix("s")]
 

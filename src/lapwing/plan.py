@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from lapwing.conditions import refuse_unknown
 from lapwing.corruption.base import CorruptionSettings
 from lapwing.datasets import datasets
 from lapwing.datasets.download import check_available
@@ -42,16 +43,19 @@ class Plan:
     Args:
         config: the content of `config.yaml`, with what the command line says.
         raw: the folder of downloaded files.
+        published: the folder of published values.
 
     Raises:
         UserError: one sentence about the first mistake in the settings or in any study.
     """
 
-    def __init__(self, config: Mapping[str, Any], raw: Path) -> None:
+    def __init__(self, config: Mapping[str, Any], raw: Path, published: Path) -> None:
         self.settings = validate(Settings, config, "config")
         self.raw = raw
         self.studies: dict[str, Study] = read_studies(self.settings.studies, self.settings.scale)
         self.selected: dict[str, list[Cell]] = select(self.studies, self.settings.only)
+        for name, artefact in self.artefacts.items():
+            self._check_published(name, artefact, published)
         self.parts = {name: parts(study, self.selected[name]) for name, study in self.studies.items()}
 
     @cached_property
@@ -121,6 +125,12 @@ class Plan:
         gigabytes = sum(self._gigabytes(name) for name in wanted)
         return Remaining(len(hours), len(unfinished), sum(hours.values()), gigabytes)
 
+    def _check_published(self, name: str, artefact: Artefact, folder: Path) -> None:
+        known = [path.name.removesuffix("_runs.csv") for path in folder.glob("*_runs.csv")]
+        if artefact.published:
+            where = f"artefacts.{name}.published.study: no published values called"
+            refuse_unknown([artefact.published.study], known, where)
+
     def _missing_runs(self, cell: Cell, prepared: Path) -> list[tuple[tuple[str, int], float]]:
         """The runs of a cell that are not finished, by key and seed, and the hours of each."""
         data = prepared / f"{cell.settings.corruption.dataset}.safetensors"
@@ -142,8 +152,10 @@ class Plan:
             return f"config key only selects none of its cells (it is {self.settings.only})."
         data = self.settings.data
         wanted = {cell.settings.corruption.dataset for name in names for cell in self.selected[name]}
-        problems = (
-            check_available(name, data.mirror, data.offline, data.accept, self.raw / name)
+        problems = {
+            name: check_available(name, data.mirror, data.offline, data.accept, self.raw / name)
             for name in sorted(wanted)
-        )
-        return next(filter(None, problems), None)
+        }
+        there = [name for name, problem in problems.items() if not problem]
+        instead = f" Or select what is there: only='{{dataset: [{', '.join(there)}]}}'." if there else ""
+        return next((problem + instead for problem in problems.values() if problem), None)

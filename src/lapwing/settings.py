@@ -22,7 +22,7 @@ class Data(Closed):
     accept: list[str] = []
     """Data sets whose terms you have read and accept."""
 
-    @pydantic.field_validator("mirror", mode="before")
+    @pydantic.field_validator("mirror", "accept", mode="before")
     @classmethod
     def _one_or_several(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value or []
@@ -58,6 +58,16 @@ class Settings(Closed):
     """The folder of the study files."""
     memory_mb: int = Field(4000, ge=500)
     """What one training job is granted by a cluster."""
+    gpu: int = Field(0, ge=0)
+    """GPUs that one training job is granted by a cluster; on one machine a job uses the GPU that is there."""
+
+    @pydantic.field_validator("finished_runs")
+    @classmethod
+    def _not_a_file(cls, folder: Path) -> Path:
+        for path in (folder, *folder.parents):
+            if path.exists() and not path.is_dir():
+                raise ValueError(f"{path} is no folder")
+        return folder
 
     @pydantic.field_validator("only", mode="before")
     @classmethod

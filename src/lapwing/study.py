@@ -12,74 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import pydantic
 import yaml
 from pydantic import Field
 
-from lapwing.corruption import corruptions
-from lapwing.corruption.base import CorruptionSettings, Sources, Split
-from lapwing.datasets import datasets
+from lapwing.conditions import REGISTRIES, Conditions, Overrides, Value, refuse_unknown, resolve
 from lapwing.errors import UserError, did_you_mean
-from lapwing.methods import methods
-from lapwing.models import models
-from lapwing.registry import Registry
 from lapwing.results.artefact import Artefact, Metric
 from lapwing.schema import Closed, Name, validate
-from lapwing.training.settings import Layout, Optimiser, RunSettings, Schedule, Versioned
+from lapwing.training.settings import RunSettings
 
 Scale = Literal["demo", "paper"]
 SCALES: tuple[Scale, ...] = ("demo", "paper")
-Value = str | int | float
-Overrides = dict[str, Any]
-REGISTRIES: dict[str, Registry] = {"dataset": datasets, "corruption": corruptions, "method": methods}
-"""The three axes that every grid with cells has, and where their names are known."""
-
-
-class Model(Closed):
-    """A network architecture and its options."""
-
-    name: Name
-    options: Overrides = {}
-
-
-class Conditions(Closed):
-    """What a cell is run under. All of it decides its numbers, `metric` and `minutes_per_run` aside."""
-
-    seeds: list[int] = Field(min_length=1)
-    """One run each."""
-    split: Split = Split()
-    """Which rows are trained on."""
-    sources: Sources
-    """How many there are, how many of them are corrupt, and who gets which sample."""
-    level: float = Field(1.0, ge=0, le=1)
-    """Share of a corrupt source's samples that is corrupted."""
-    corruptions: dict[Name, Overrides] = {}
-    """Options of corruptions that differ from their defaults."""
-    layout: Layout
-    """`blocks`: a batch is one block of one source, in the same order in every epoch; `mixed`: shuffled."""
-    batch_size: int = Field(ge=1)
-    model: Model
-    """The network and its options."""
-    methods: dict[Name, Overrides] = {}
-    """Hyperparameters of methods that differ from their defaults."""
-    optimiser: Optimiser = Optimiser()
-    schedule: Schedule = Schedule()
-    epochs: int = Field(ge=1)
-    precision: Literal["float32", "float64"] = "float32"
-    metric: Metric
-    """What a cell is judged by; results hold every metric."""
-    minutes_per_run: float = Field(1.0, gt=0)
-    """An estimate, for one core; printed before long runs and nothing else."""
-
-    @pydantic.field_validator("seeds")
-    @classmethod
-    def _seeds_are_different(cls, seeds: list[int]) -> list[int]:
-        twice = {seed for seed in seeds if seeds.count(seed) > 1}
-        if twice:
-            raise ValueError(f"seed {min(twice)} is listed twice")
-        if min(seeds) < 0:
-            raise ValueError(f"a seed is 0 or more, not {min(seeds)}")
-        return seeds
+RESERVED = {"seed", "epoch", "split", "metric", "value", "source", "is_corrupt", "key", "settings"}
+"""Columns of results, which no axis may be called."""
 
 
 class Special(Closed):
@@ -137,7 +82,7 @@ class Study(Closed):
         return [self._cell(dict(zip(self.grid, point, strict=True))) for point in points]
 
     def _cell(self, axes: dict[str, Value]) -> Cell:
-        where = f"{self.name} ({', '.join(str(value) for value in axes.values())})"
+        where = f"cell {', '.join(str(value) for value in axes.values())}"
         values = self.conditions
         for special in self.special:
             if special.matches(axes):
@@ -148,100 +93,64 @@ class Study(Closed):
         return Cell(
             axes=axes,
             seeds=conditions.seeds,
-            settings=_run_settings(axes, conditions, where),
+            settings=resolve(axes, conditions, where),
             metric=conditions.metric,
             minutes_per_run=conditions.minutes_per_run,
         )
 
     def check(self) -> None:
-        """Refuse names that are not known and special cases that match nothing.
+        """Refuse names that are not known, and whatever matches nothing.
 
         Raises:
             UserError: names the first of them.
         """
-        if not self.grid:
-            return
-        for axis, registry in REGISTRIES.items():
-            for name in self.grid.get(axis, [None]):
-                if name is None:
-                    raise UserError(f"{self.name}: grid has no axis {axis}.")
-                if name not in registry.names():
-                    raise UserError(
-                        f"{self.name}: unknown {axis} {name}; {did_you_mean(str(name), registry.names())}"
-                    )
-        further = self.grid.keys() - REGISTRIES.keys()
-        for axis in self.axes:
-            _known(axis, further, f"{self.name}: axes: the grid has no axis {axis}")
-        for axis in further:
-            _known(axis, self.axes, f"{self.name}: axes does not say what axis {axis} sets")
+        if self.grid:
+            self._check_grid()
+        elif self.conditions or self.special or self.axes:
+            raise UserError("grid: a study with conditions needs axes: dataset, corruption and method.")
         for axis in self.parts_by:
-            _known(axis, self.grid, f"{self.name}: parts_by: unknown axis {axis}")
+            refuse_unknown([axis], self.grid, "parts_by: unknown axis")
         for special in self.special:
             self._check_special(special)
         _ = self.cells  # builds, and so checks, every cell
+        for name, artefact in self.artefacts.items():
+            self._check_artefact(name, artefact)
+
+    def _check_grid(self) -> None:
+        for axis, registry in REGISTRIES.items():
+            if axis not in self.grid:
+                raise UserError(f"grid has no axis {axis}.")
+            refuse_unknown(self.grid[axis], registry.names(), f"grid: unknown {axis}")
+        for axis, values in self.grid.items():
+            if axis in RESERVED:
+                raise UserError(f"grid: an axis cannot be called {axis}, which is a column of results.")
+            if not values or len({str(value) for value in values}) < len(values):
+                raise UserError(f"grid: axis {axis} needs values that are different (it is {values}).")
+        further = self.grid.keys() - REGISTRIES.keys()
+        refuse_unknown(self.axes, further, "axes: the grid has no axis")
+        refuse_unknown(further, self.axes, "axes does not say what this axis sets:")
 
     def _check_special(self, special: Special) -> None:
+        refuse_unknown(special.where, self.grid, "special: unknown axis")
         for axis, wanted in special.where.items():
-            _known(axis, self.grid, f"{self.name}: special: unknown axis {axis}")
-            for value in as_list(wanted):
-                _known(value, self.grid[axis], f"{self.name}: special: no cell has {axis} {value}")
+            refuse_unknown(as_list(wanted), self.grid[axis], f"special: no cell has {axis}")
 
-
-def _known(word: Value, known: Iterable[Value], problem: str) -> None:
-    if word not in known:
-        raise UserError(f"{problem}; {did_you_mean(str(word), [str(k) for k in known])}")
-
-
-def _run_settings(axes: Mapping[str, Value], conditions: Conditions, where: str) -> RunSettings:
-    """The conditions of one cell with every default filled in and every version named."""
-    dataset_name, corruption_name, method_name = (str(axes[axis]) for axis in REGISTRIES)
-    dataset, corruption = datasets.get(dataset_name), corruptions.get(corruption_name)
-    model, method = models.get(conditions.model.name), methods.get(method_name)
-    for kind, known, given in (
-        ("corruptions", corruptions.names(), conditions.corruptions),
-        ("methods", methods.names(), conditions.methods),
-    ):
-        for name in given:
-            _known(name, known, f"{where}: {kind}: unknown name {name}")
-    options = validate(
-        corruption.Options,
-        conditions.corruptions.get(corruption_name, {}),
-        f"{where}: corruptions.{corruption_name}",
-    )
-    model_options = validate(model.Options, conditions.model.options, f"{where}: model.options")
-    hyperparameters = validate(
-        method.Hyperparameters, conditions.methods.get(method_name, {}), f"{where}: methods.{method_name}"
-    )
-    settings = RunSettings(
-        corruption=CorruptionSettings(
-            dataset=dataset_name,
-            dataset_version=dataset.version,
-            split=conditions.split,
-            sources=conditions.sources,
-            name=corruption_name,
-            version=corruption.version,
-            options=options.model_dump(mode="json"),
-            level=conditions.level,
-        ),
-        model=Versioned(
-            name=conditions.model.name, version=model.version, options=model_options.model_dump(mode="json")
-        ),
-        method=Versioned(
-            name=method_name, version=method.version, options=hyperparameters.model_dump(mode="json")
-        ),
-        layout=conditions.layout,
-        batch_size=conditions.batch_size,
-        epochs=conditions.epochs,
-        optimiser=conditions.optimiser,
-        schedule=conditions.schedule,
-        precision=conditions.precision,
-    )
-    method.check(hyperparameters, settings, dataset, where)
-    try:
-        corruption.check(options, dataset.input_shape, dataset.classes)
-    except UserError as error:
-        raise UserError(f"{where}: {error}") from None
-    return settings
+    def _check_artefact(self, name: str, artefact: Artefact) -> None:
+        """Whether the cells make its rows and columns, one cell each."""
+        if not self.grid or artefact.studies:
+            return  # nothing to arrange, or not from this study alone
+        shown = (*artefact.rows, artefact.columns)
+        refuse_unknown(shown, self.grid, f"artefacts.{name}: rows and columns: unknown axis")
+        if len(set(artefact.readings)) < len(artefact.readings):
+            raise UserError(f"artefacts.{name}: readings: one is listed twice (it is {artefact.readings}).")
+        places = [tuple(cell.axes[axis] for axis in shown) for cell in self.cells]
+        if artefact.kind == "table" and len(set(places)) < len(places):
+            left = ", ".join(sorted(self.grid.keys() - set(shown)))
+            raise UserError(f"artefacts.{name}: several cells share a place; add to rows: {left}.")
+        metrics: dict[tuple[Value, ...], Metric] = {}
+        for cell, place in zip(self.cells, places, strict=True):
+            if metrics.setdefault(place[:-1], cell.metric) != cell.metric:
+                raise UserError(f"artefacts.{name}: the cells of row {place[:-1]} have different metrics.")
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -257,33 +166,50 @@ def read_studies(folder: Path, scale: Scale) -> dict[str, Study]:
         raise UserError(f"studies: There is no folder {folder}.")
     contents = {path.stem: _read_yaml(path) for path in sorted(folder.glob("*.yaml"))}
     read = {name: _at_every_scale(folder / f"{name}.yaml", contents)[scale] for name in contents}
-    _refuse_artefacts_of_two(read.values())
+    _check_together(read)
     return read
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a key that is given twice is a mistake; plain YAML keeps the last without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        for key, _ in reversed(node.value):
+            if keys.count(key.value) > 1:
+                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value} is given twice")
+        return super().construct_mapping(node, deep)
 
 
 def _read_yaml(path: Path) -> Overrides:
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
         raise UserError(f"{path}: not YAML{f', line {mark.line + 1}' if mark else ''}.") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not UTF-8 text.") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path}: {error}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise UserError(f"{path}: it cannot be read: {why}.") from None
     if not isinstance(content, dict):
-        raise UserError(f"{path}: a study is a list of keys and values.")
+        raise UserError(f"{path}: a study is keys with values (it is {type(content).__name__}).")
     return content
 
 
 def _at_every_scale(path: Path, contents: Mapping[str, Overrides]) -> dict[str, Study]:
     content = _with_base(path, contents)
     scales = content.pop("scales", {})
-    if not isinstance(scales, dict):
-        raise UserError(f"{path}: scales: a list of scales and what differs at them.")
-    for scale in scales:
-        _known(scale, SCALES, f"{path}: unknown scale {scale}")
+    if not isinstance(scales, dict) or not all(isinstance(over, dict) for over in scales.values()):
+        raise UserError(
+            f"{path}: scales: each scale has keys with values, as the study has (it is {scales})."
+        )
+    if "name" in content:
+        raise UserError(f"{path}: unknown key name; a study is called as its file.")
+    refuse_unknown(scales, SCALES, f"{path}: scales: unknown scale")
     studies: dict[str, Study] = {}
     for scale in SCALES:
-        values = {"name": path.stem} | merged(content, scales.get(scale) or {})
+        values = {"name": path.stem} | merged(content, scales.get(scale, {}))
         studies[scale] = validate(Study, values, f"{path} ({scale})")
         try:
             studies[scale].check()
@@ -298,21 +224,24 @@ def _with_base(path: Path, contents: Mapping[str, Overrides], seen: tuple[str, .
     base = content.pop("base", None)
     if base is None:
         return content
-    if base not in contents:
-        raise UserError(f"{path}: base: unknown study {base}; {did_you_mean(str(base), contents)}")
+    refuse_unknown([str(base)], contents, f"{path}: base: unknown study")
     if base in (path.stem, *seen):
         raise UserError(f"{path}: base: {base} is built on this study; a chain of bases must end.")
     below = _with_base(path.with_name(f"{base}.yaml"), contents, (*seen, path.stem))
     return merged({key: value for key, value in below.items() if key != "artefacts"}, content)
 
 
-def _refuse_artefacts_of_two(studies: Iterable[Study]) -> None:
+def _check_together(studies: Mapping[str, Study]) -> None:
+    """What no study can see alone: an artefact has one owner, and further studies exist."""
     owner: dict[str, str] = {}
-    for study in studies:
-        for artefact in study.artefacts:
+    for name, study in studies.items():
+        for artefact, description in study.artefacts.items():
             if artefact in owner:
-                raise UserError(f"{study.name}: artefact {artefact} is already made by {owner[artefact]}.")
-            owner[artefact] = study.name
+                raise UserError(f"{name}: artefact {artefact} is already made by {owner[artefact]}.")
+            owner[artefact] = name
+            refuse_unknown(
+                description.studies, studies, f"{name}: artefacts.{artefact}.studies: unknown study"
+            )
 
 
 def merged(base: Overrides, over: Overrides) -> Overrides:
@@ -333,6 +262,12 @@ def as_list(value: Value | list[Value]) -> list[Value]:
 def _nested(path: str, value: Value) -> Overrides:
     first, _, rest = path.partition(".")
     return {first: _nested(rest, value) if rest else value}
+
+
+def notebook_of(artefact: str, folder: Path = Path("notebooks")) -> Path:
+    """The notebook that makes an artefact: the one of its name, else the general one."""
+    own = folder / f"{artefact}.ipynb"
+    return own if own.is_file() else folder / "artefact.ipynb"
 
 
 # -- selection and parts ---------------------------------------------------------------------------

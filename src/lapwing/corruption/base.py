@@ -129,6 +129,8 @@ class Corruption:
     before any job, and again with the prepared data."""
     alter: Callable[[Any, int, Array, Array], Array] | None = None
     """(options, the rule's seed, inputs [n, …], positions [n]) → inputs [n, …]; None: inputs stay."""
+    in_blocks: bool = False
+    """Whether it looks at whole blocks of labels, which only sources assigned in blocks have."""
     corrupts: bool = True
     """False: corrupt sources are drawn, but none of their samples is corrupted."""
 

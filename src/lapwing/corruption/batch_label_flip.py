@@ -15,4 +15,4 @@ def _one_for_all(generator: np.random.Generator, labels: Array) -> Array:
     return np.full_like(labels, generator.choice(labels))
 
 
-CORRUPTION = Corruption(title="Batch Label Flip", version=1, decide=_decide)
+CORRUPTION = Corruption(title="Batch Label Flip", version=1, decide=_decide, in_blocks=True)

@@ -17,4 +17,4 @@ def _shuffled(generator: np.random.Generator, labels: Array) -> Array:
     return drawn
 
 
-CORRUPTION = Corruption(title="Batch Label Shuffle", version=1, decide=_decide)
+CORRUPTION = Corruption(title="Batch Label Shuffle", version=1, decide=_decide, in_blocks=True)

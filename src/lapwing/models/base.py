@@ -8,12 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from lapwing.errors import UserError
 from lapwing.schema import Closed
 
 if TYPE_CHECKING:
     from torch import nn
+
+
+def fits_all(options: Any, input_shape: tuple[int, ...]) -> None:
+    """Nothing is asked of the inputs."""
 
 
 @dataclass(frozen=True)
@@ -26,5 +31,19 @@ class Model:
     Options: type[Closed]
     build: Callable[[Any, tuple[int, ...], int], nn.Module]
     """(options, shape of one input, number of outputs) → network; draws from torch's global generator."""
+    task: Literal["classification", "regression"] = "classification"
+    """What its outputs are for."""
+    check_inputs: Callable[[Any, tuple[int, ...]], None] = fits_all
+    """(options, shape of one input): a `UserError` where the inputs do not fit."""
     batch_norm: bool = False
     """Some methods cannot train a network with batch norm."""
+
+    def check(self, options: Any, input_shape: tuple[int, ...], task: str) -> None:
+        """Refuse data that the architecture is not for; called before any job.
+
+        Raises:
+            UserError: names what it is for, or what inputs it needs.
+        """
+        if task != self.task:
+            raise UserError(f"model.name: {self.title} is for {self.task}, and the dataset for {task}.")
+        self.check_inputs(options, input_shape)

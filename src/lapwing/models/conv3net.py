@@ -25,6 +25,14 @@ class Options(Closed):
     """Units of the layer in front of the classifier."""
 
 
+def check_inputs(options: Options, input_shape: tuple[int, ...]) -> None:
+    """Refuse what is no square image [C, H, H] of at least 3 × 3 pixels."""
+    if len(input_shape) != 3 or input_shape[1] != input_shape[2] or input_shape[1] < KERNEL:
+        raise UserError(
+            f"model conv3net needs square images of at least {KERNEL} × {KERNEL} pixels, not {input_shape}."
+        )
+
+
 def build(options: Options, input_shape: tuple[int, ...], outputs: int) -> nn.Sequential:
     """The network for square images [C, H, H]; layers are made in order, the classifier last.
 
@@ -36,11 +44,7 @@ def build(options: Options, input_shape: tuple[int, ...], outputs: int) -> nn.Se
     """
     from torch import nn
 
-    if len(input_shape) != 3 or input_shape[1] != input_shape[2] or input_shape[1] < KERNEL:
-        raise UserError(
-            f"model conv3net needs square images of at least {KERNEL} × {KERNEL} pixels "
-            f"(inputs are {input_shape})."
-        )
+    check_inputs(options, input_shape)
     channels, side = input_shape[0], input_shape[1]
     network = nn.Sequential()
     for number, features in enumerate(options.channels, start=1):
@@ -59,4 +63,4 @@ def build(options: Options, input_shape: tuple[int, ...], outputs: int) -> nn.Se
     return network
 
 
-MODEL = Model("Conv3Net", version=1, Options=Options, build=build)
+MODEL = Model("Conv3Net", version=1, Options=Options, build=build, check_inputs=check_inputs)

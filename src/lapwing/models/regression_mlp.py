@@ -35,4 +35,4 @@ def build(options: Options, input_shape: tuple[int, ...], outputs: int) -> Layer
     return Layers(layers)
 
 
-MODEL = Model("MLP for regression", version=1, Options=Options, build=build)
+MODEL = Model("MLP for regression", version=1, Options=Options, build=build, task="regression")

@@ -77,8 +77,6 @@ class Artefact(Closed):
     bold: Literal["best", "within_one_std", "none"] = "best"
     draws: Literal["learning_curves", "source_history"] = "learning_curves"
     """What the general notebook draws for a figure."""
-    notebook: Name | None = None
-    """A notebook of its own; the general one where there is none."""
 
     @model_validator(mode="after")
     def _rows_of_a_table(self) -> "Artefact":

@@ -15,6 +15,7 @@ Layout = Literal["blocks", "mixed"]
 `mixed`: the samples are shuffled anew in every epoch."""
 
 Task = Literal["classification", "regression"]
+Precision = Literal["float32", "float64"]
 
 
 class Optimiser(Closed):
@@ -67,7 +68,7 @@ class TrainingSettings(Closed):
     epochs: int = Field(ge=1)
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
-    precision: Literal["float32", "float64"] = "float32"
+    precision: Precision = "float32"
     engine: int = ENGINE_VERSION
 
 

@@ -1,0 +1,157 @@
+"""What a cell is run under: validation, and the way to settings in which nothing is left open."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pydantic
+from pydantic import Field
+
+from lapwing.corruption import corruptions
+from lapwing.corruption.base import CorruptionSettings, Sources, Split
+from lapwing.datasets import datasets
+from lapwing.datasets.base import Dataset
+from lapwing.errors import UserError, did_you_mean
+from lapwing.methods import methods
+from lapwing.models import models
+from lapwing.registry import Registry
+from lapwing.results.artefact import Metric
+from lapwing.schema import Closed, Name, validate
+from lapwing.training.settings import Layout, Optimiser, Precision, RunSettings, Schedule, Versioned
+
+Value = str | int | float
+Overrides = dict[str, Any]
+REGISTRIES: dict[str, Registry] = {"dataset": datasets, "corruption": corruptions, "method": methods}
+"""The three axes that every grid has, and where their names are known."""
+LARGEST_SEED = 2**32 - 1
+
+
+class Model(Closed):
+    """A network architecture and its options."""
+
+    name: Name
+    options: Overrides = {}
+
+
+class Conditions(Closed):
+    """What a cell is run under. All of it decides its numbers, `metric` and `minutes_per_run` aside."""
+
+    seeds: list[pydantic.StrictInt] = Field(min_length=1)
+    """One run each."""
+    split: Split = Split()
+    """Which rows are trained on."""
+    sources: Sources
+    """How many there are, how many of them are corrupt, and who gets which sample."""
+    level: float = Field(1.0, ge=0, le=1)
+    """Share of a corrupt source's samples that is corrupted."""
+    corruptions: dict[Name, Overrides] = {}
+    """Options of corruptions that differ from their defaults."""
+    layout: Layout
+    """`blocks`: a batch is one block of one source, in the same order in every epoch; `mixed`: shuffled."""
+    batch_size: int = Field(ge=1)
+    model: Model
+    """The network and its options."""
+    methods: dict[Name, Overrides] = {}
+    """Hyperparameters of methods that differ from their defaults."""
+    optimiser: Optimiser = Optimiser()
+    schedule: Schedule = Schedule()
+    epochs: int = Field(ge=1)
+    precision: Precision = "float32"
+    metric: Metric
+    """What a cell is judged by; results hold every metric."""
+    minutes_per_run: float = Field(1.0, gt=0)
+    """An estimate, for one core; printed before long runs and nothing else."""
+
+    @pydantic.field_validator("seeds")
+    @classmethod
+    def _seeds_are_different(cls, seeds: list[int]) -> list[int]:
+        for seed in seeds:
+            if not 0 <= seed <= LARGEST_SEED:
+                raise ValueError(f"a seed lies between 0 and {LARGEST_SEED}, not {seed}")
+            if seeds.count(seed) > 1:
+                raise ValueError(f"seed {seed} is listed twice")
+        return seeds
+
+
+def resolve(axes: Mapping[str, Value], conditions: Conditions, where: str) -> RunSettings:
+    """The settings of one cell: every default filled in, every version named.
+
+    Raises:
+        UserError: a name is not known, or dataset, corruption, model, method and metric do not fit together.
+    """
+    dataset_name, corruption_name, method_name = (str(axes[axis]) for axis in REGISTRIES)
+    dataset, corruption = datasets.get(dataset_name), corruptions.get(corruption_name)
+    model, method = models.get(conditions.model.name), methods.get(method_name)
+    refuse_unknown(conditions.corruptions, corruptions.names(), f"{where}: corruptions: unknown name")
+    refuse_unknown(conditions.methods, methods.names(), f"{where}: methods: unknown name")
+    options = _options(corruption.Options, conditions.corruptions, corruption_name, f"{where}: corruptions")
+    hyperparameters = _options(method.Hyperparameters, conditions.methods, method_name, f"{where}: methods")
+    model_options = validate(model.Options, conditions.model.options, f"{where}: model.options")
+    settings = RunSettings(
+        corruption=CorruptionSettings(
+            dataset=dataset_name,
+            dataset_version=dataset.version,
+            split=conditions.split,
+            sources=conditions.sources,
+            name=corruption_name,
+            version=corruption.version,
+            options=options.model_dump(mode="json"),
+            level=conditions.level,
+        ),
+        model=_versioned(conditions.model.name, model, model_options),
+        method=_versioned(method_name, method, hyperparameters),
+        layout=conditions.layout,
+        batch_size=conditions.batch_size,
+        epochs=conditions.epochs,
+        optimiser=conditions.optimiser,
+        schedule=conditions.schedule,
+        precision=conditions.precision,
+    )
+    method.check(hyperparameters, settings, dataset, where)
+    try:
+        corruption.check(options, dataset.input_shape, dataset.classes)
+        model.check(model_options, dataset.input_shape, dataset.task)
+        _check_data(conditions, dataset_name, dataset)
+        if corruption.in_blocks and (conditions.sources.assignment != "blocks" or dataset.classes is None):
+            raise UserError(f"{corruption_name} needs classes, and sources.assignment: blocks.")
+        _check_metric(conditions.metric, dataset)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    return settings
+
+
+def refuse_unknown(words: Iterable[Value], known: Iterable[Value], problem: str) -> None:
+    """Raise a `UserError` about the first word that is not known; names the nearest."""
+    known = list(known)
+    for word in words:
+        if word not in known:
+            raise UserError(f"{problem} {word}; {did_you_mean(str(word), map(str, known))}")
+
+
+def _options(model: type[Closed], given: Mapping[str, Overrides], name: str, where: str) -> Closed:
+    return validate(model, given.get(name, {}), f"{where}.{name}")
+
+
+def _versioned(name: str, entry: Any, options: Closed) -> Versioned:
+    return Versioned(name=name, version=entry.version, options=options.model_dump(mode="json"))
+
+
+def _check_data(conditions: Conditions, name: str, dataset: Dataset) -> None:
+    """Whether a dataset has the rows that the conditions take."""
+    split, rows = conditions.split, dataset.rows
+    if split.kind != "random_rows" and "test" not in rows:
+        raise UserError(f"split.kind: {name} has no test rows of its own; use random_rows.")
+    train = rows["train"] if split.kind == "given" else int(split.train * rows["train"])
+    if conditions.batch_size > train:
+        raise UserError(
+            f"batch_size: {name} has {train} rows to train on, fewer than a batch ({conditions.batch_size})."
+        )
+
+
+def _check_metric(metric: Metric, dataset: Dataset) -> None:
+    """Whether results will hold the metric, and whether it is read the right way round."""
+    tops = [f"top_{k}" for k in (1, 2, 5) if dataset.classes is not None and k < dataset.classes]
+    refuse_unknown([metric.name], [*tops, "loss"], "metric.name: unknown metric")
+    unit = "percent" if metric.name in tops else "mse" if dataset.task == "regression" else "loss"
+    better = "higher" if metric.name in tops else "lower"
+    if (metric.better, metric.unit) != (better, unit):
+        raise UserError(f"metric: {metric.name} is better {better} and its unit is {unit}.")
