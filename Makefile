@@ -11,7 +11,7 @@ export OMP_NUM_THREADS ?= 1
 .PHONY: demo test check locks clean
 
 demo: .venv/workflow.txt
-	@$(BIN)/snakemake --cores all --config scale=demo
+	@$(BIN)/snakemake --cores all --config scale=demo --logger rich
 	@echo "Report: outputs/demo/report.html"
 	@echo "Tables: $$(echo outputs/demo/tables/*.md)"
 

@@ -18,7 +18,7 @@ command -v git >/dev/null ||
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$PYTHON has no venv module; install it with: apt-get install python3-venv"
 
-[ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
+.venv/bin/python -m pip --version >/dev/null 2>&1 || "$PYTHON" -m venv --clear .venv  # also after an interrupted attempt
 echo "Installing $lock into .venv (about 5 GB with PyTorch's CUDA builds, some minutes the first time)."
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
 .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .

@@ -1,5 +1,6 @@
 """Whole files: what is read is what was written, or the file is named as damaged."""
 
+import errno
 import json
 import os
 import signal
@@ -396,3 +397,19 @@ def test_kill_in_the_middle_leaves_no_wrong_file(kind: Kind, moment: str, tmp_pa
     assert all(name == "file" or name.startswith("part-") for name in os.listdir(tmp_path))
     kind.write(path)
     assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE, errno.EACCES, errno.ESTALE])
+def test_a_file_that_cannot_be_read_is_not_called_damaged(
+    kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "file"
+    kind.write(path)
+
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=rf"file cannot be read: {os.strerror(number)}") as raised:
+        kind.read(path)
+    assert not isinstance(raised.value, files.DamagedFile)

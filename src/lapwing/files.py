@@ -38,6 +38,13 @@ class DamagedFile(UserError):
         self.path = path
 
 
+class MissingFile(UserError):
+    """There is no such file, or no longer."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(f"There is no file {path}.")
+
+
 @contextlib.contextmanager
 def written_aside(path: Path) -> Iterator[Path]:
     """A path to write to; it becomes `path`, whole and synced, when the block ends without an error.
@@ -119,14 +126,12 @@ def read_json(path: Path) -> Any:
 
     Raises:
         DamagedFile: it is not what was written.
+        UserError: it is not there, or cannot be read.
     """
-    _must_exist(path)
-    try:
+    with _reading(path):
         whole = json.loads(path.read_bytes())
         header, content = _checked(whole), whole["content"]
         digest = _hash_of_json(content)
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise DamagedFile(path, "it is not the JSON that was written") from None
     if digest != header["sha256"]:
         raise DamagedFile(path, "its content does not match its hash")
     return content
@@ -161,12 +166,11 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
 
     Raises:
         DamagedFile: it is not what was written.
+        UserError: it is not there, or cannot be read.
     """
     header = _read_header(path)
-    try:
+    with _reading(path):
         arrays = safetensors.numpy.load_file(path)
-    except (safetensors.SafetensorError, ValueError) as error:
-        raise DamagedFile(path, f"{error}") from None
     if _hash_of_arrays(arrays) != header["sha256"]:
         raise DamagedFile(path, "its content does not match its hash")
     return arrays, header["about"]
@@ -183,12 +187,8 @@ def content_hash(path: Path) -> str:
 
 
 def _read_header(path: Path) -> dict[str, Any]:
-    _must_exist(path)
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            return _checked(json.loads(file.metadata()["lapwing"]))
-    except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFile(path, f"{error}") from None
+    with _reading(path), safetensors.safe_open(path, framework="numpy") as file:
+        return _checked(json.loads(file.metadata()["lapwing"]))
 
 
 def _hash_of_arrays(arrays: Mapping[str, Array]) -> str:
@@ -216,15 +216,13 @@ def read_table(path: Path) -> pd.DataFrame:
 
     Raises:
         DamagedFile: it is not what was written.
+        UserError: it is not there, or cannot be read.
     """
-    _must_exist(path)
-    try:
+    with _reading(path):
         table = pq.read_table(path, partitioning=None)
         header = _checked(json.loads(table.schema.metadata[b"lapwing"]))
         table = table.replace_schema_metadata(None)
         digest = _hash_of_table(table)  # decodes text, which damaged bytes may not be
-    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise DamagedFile(path, f"{error}") from None
     if digest != header["sha256"]:
         raise DamagedFile(path, "its content does not match its hash")
     return cast(pd.DataFrame, table.to_pandas())
@@ -241,6 +239,24 @@ def _hash_of_table(table: pa.Table) -> str:
     return digest.hexdigest()
 
 
-def _must_exist(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"There is no file {path}.")
+# -- what can go wrong when a file is read -----------------------------------------------------------
+
+NOT_THERE = (FileNotFoundError, NotADirectoryError, IsADirectoryError)
+DAMAGE = (ValueError, KeyError, TypeError, RecursionError, safetensors.SafetensorError, pa.ArrowException)
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn what goes wrong in the block into one sentence; only what is wrong with the content is damage."""
+    try:
+        with path.open("rb") as file:
+            file.read(1)  # safetensors says "not found" of every file that it cannot open
+        yield
+    except NOT_THERE:
+        raise MissingFile(path) from None
+    except OSError as error:
+        if error.errno is None:  # pyarrow's own, about the content
+            raise DamagedFile(path, f"{error}") from None
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except DAMAGE as error:
+        raise DamagedFile(path, f"{error}") from None

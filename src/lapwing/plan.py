@@ -10,12 +10,12 @@ from lapwing.conditions import refuse_unknown
 from lapwing.corruption.base import CorruptionSettings
 from lapwing.datasets import datasets
 from lapwing.datasets.download import check_available
-from lapwing.files import content_hash
+from lapwing.files import canonical
 from lapwing.results.artefact import Artefact
 from lapwing.schema import validate
 from lapwing.settings import Settings
 from lapwing.study import Cell, Study, parts, read_studies, select
-from lapwing.training.finished import recorded_seconds, run_key
+from lapwing.training.finished import data_digest, recorded_seconds, run_key
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Plan:
     def _missing_runs(self, cell: Cell, prepared: Path) -> list[tuple[tuple[str, int], float]]:
         """The runs of a cell that are not finished, by key and seed, and the hours of each."""
         data = prepared / f"{cell.settings.corruption.dataset}.safetensors"
-        key = run_key(cell.settings, content_hash(data) if data.is_file() else "")
+        key = run_key(cell.settings, data_digest(data) if data.is_file() else "")
         seconds = recorded_seconds(self.settings.finished_runs, key)
         mean = sum(seconds.values()) / len(seconds) if seconds else 60 * cell.minutes_per_run
         return [((key, seed), mean / 3600) for seed in cell.seeds if seed not in seconds]
@@ -149,7 +149,7 @@ class Plan:
     def _why_left_out(self, artefact: str) -> str | None:
         names = self.studies_of(artefact)
         if any(self.studies[name].cells for name in names) and not self.studies_with_runs(artefact):
-            return f"config key only selects none of its cells (it is {self.settings.only})."
+            return f"config key only selects none of its cells (it is {canonical(self.settings.only)})."
         data = self.settings.data
         wanted = {cell.settings.corruption.dataset for name in names for cell in self.selected[name]}
         problems = {

@@ -302,6 +302,7 @@ def test_damaged_data_make_no_artefact(data: Path, tmp_path: Path) -> None:
         {"version": 2},
         {"options": {"draw": "uniform"}},
         {"level": 0.5},
+        {"shared": 2},
     ],
     ids=json.dumps,
 )
@@ -365,6 +366,7 @@ def test_wrong_settings_get_one_sentence(change: dict[str, Any], sentence: str) 
     [
         ({"dataset": "digits"}, "dataset: the settings ask for digits, and the prepared data are of toy."),
         ({"dataset_version": 3}, "dataset_version: the settings ask for 3, and the prepared data are of 1."),
+        ({"shared": 9}, "shared: the settings ask for version 9 of what all corruptions share"),
         ({"version": 9}, "version: the settings ask for version 9 of random_label"),
         (
             {"name": "batch_label_flip", "sources": {"number": 3, "corrupt": 1, "assignment": "random"}},

@@ -1,9 +1,12 @@
 """Figures are the same from the same numbers, and show what they say."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lapwing.errors import UserError
@@ -27,6 +30,16 @@ def test_figure_1_marks_mean_and_threshold_in_every_panel():
         dashed = [line.get_xdata()[0] for line in panel.lines if line.get_linestyle() == "--"]
         mean, deviation = losses["loss"].mean(), losses["loss"].std()
         assert dashed == pytest.approx([mean, mean + 0.5 * deviation])
+
+
+def test_numbers_below_the_panels_of_figure_1_stand_apart():
+    figure = figures.figure_1(seed=0)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    with figures.style():
+        figure.draw(renderer)
+        below = [panel.xaxis.get_tightbbox(renderer) for panel in figure.axes]
+    for left, right in itertools.pairwise(below):
+        assert left.x1 + 10 < right.x0
 
 
 def test_same_figure_has_the_same_bytes(made_up, tmp_path):
@@ -77,6 +90,43 @@ def test_source_history_marks_the_corrupt_sources(made_up):
     lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
     assert lines["corrupt"] == pytest.approx([10, 20, 30, 40])
     assert lines["clean"] == pytest.approx([0, 0, 0, 0])
+
+
+def test_source_history_has_a_panel_for_every_cell(made_up):
+    """Two methods with unreliability in a row: none hides the other."""
+    sources = made_up.sources.fillna({"unreliability": 5.0})
+    figure = figures.source_history(described(made_up), made_up.cells, sources, "paper")
+    assert [panel.get_title() for panel in figure.axes] == [
+        *["Original Data, Standard", "Original Data, LAP"],
+        *["Random Label, Standard", "Random Label, LAP"],
+    ]
+
+
+def test_source_history_of_a_figure_without_rows_has_a_panel_for_every_cell(made_up):
+    description = {"kind": "figure", "title": "Figure", "draws": "source_history"}
+    artefact = validate(Artefact, description, "test")
+    figure = figures.source_history(artefact, made_up.cells, made_up.sources, "paper")
+    assert [panel.get_title() for panel in figure.axes] == ["Original Data", "Random Label"]
+
+
+def test_nothing_is_called_corrupt_where_nothing_is_corrupted(made_up):
+    figure = figures.source_history(described(made_up), made_up.cells, made_up.sources, "paper")
+    original, random_label = (
+        [text.get_text() for text in panel.get_legend().get_texts()] for panel in figure.axes
+    )
+    assert original == ["clean", "drawn as corrupt\n(nothing is corrupted here)"]
+    assert random_label == ["clean", "corrupt"]
+
+
+def test_curve_of_a_study_leaves_out_those_of_another_with_further_axes(made_up):
+    """Both studies have a random label under LAP; the other's has a level too."""
+    other = made_up.metrics.assign(level=0.5, value=0.1)
+    further = [{**cell, "level": 0.5, "corruption": "added_noise"} for cell in made_up.cells]
+    both = pd.concat([made_up.metrics, other], ignore_index=True)
+    figure = figures.learning_curves(described(made_up), made_up.cells + further, both, "paper")
+    random_label = next(panel for panel in figure.axes if panel.get_title() == "Random Label")
+    lap = next(line for line in random_label.lines if line.get_label() == "LAP")
+    assert lap.get_ydata() == pytest.approx([58.0, 68.0, 80.0, 78.0])
 
 
 @pytest.mark.parametrize("draw", [figures.learning_curves, figures.source_history])

@@ -2,7 +2,10 @@
 
 import pytest
 
+from lapwing.corruption import corruptions
+from lapwing.datasets import datasets
 from lapwing.errors import UserError
+from lapwing.methods import methods
 from lapwing.results.published import key_of, read_runs, read_summary, title_of
 from lapwing.results.statistics import paired_differences
 from tests.results.conftest import PUBLISHED
@@ -78,6 +81,19 @@ def test_names_have_keys_and_keys_have_titles():
         "Batch Label Flip",
         "CIFAR-100",
     ]
+
+
+def test_entries_of_ours_are_called_by_their_own_title():
+    """A new dataset, corruption or method needs no word elsewhere."""
+    assert title_of("fashion_mnist") == "Fashion-MNIST"  # F-MNIST is the published abbreviation
+    for registry in (datasets, corruptions, methods):
+        for key in registry.names():
+            assert key_of(registry.get(key).title) == key
+
+
+def test_names_that_are_published_only_are_read_and_written_alike():
+    for name in ("ARFL", "IDPA", "Co-teaching", "RRL + LAP", "Tiny-ImageNet", "CIFAR-10N", "PTB-XL"):
+        assert title_of(key_of(name)) == name
 
 
 def test_every_printed_table_can_be_read():

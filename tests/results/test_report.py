@@ -1,5 +1,6 @@
 """The report stands alone: one page, nothing from elsewhere, every run accounted for."""
 
+import html
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from tests.results.test_present import outside_references
 INTUITION = {"kind": "figure", "title": "Figure 1: intuition"}
 
 
-def made(made_up, tmp_path, scale="paper", left_out=(), **changes):
+def made(made_up, tmp_path, scale="paper", left_out=(), only=None, **changes):
     """A report on a made-up table and a figure."""
     made_up.description |= changes
     out = {kind: tmp_path / f"table_1_{kind}.parquet" for kind in ("results", "sources", "runs")}
@@ -34,7 +35,14 @@ def made(made_up, tmp_path, scale="paper", left_out=(), **changes):
         {"name": "table_1", "description": made_up.description, "table": table, "html": tmp_path / "n.html"},
         {"name": "figure_1", "description": INTUITION, "figure": figure},
     ]
-    report(artefacts, [out["runs"]], scale, {"scale": scale, "only": {}}, left_out, tmp_path / "report.html")
+    report(
+        artefacts,
+        [out["runs"]],
+        scale,
+        {"scale": scale, "only": only or {}},
+        left_out,
+        tmp_path / "report.html",
+    )
     return (tmp_path / "report.html").read_text()
 
 
@@ -86,7 +94,13 @@ def test_demo_report_begins_with_the_notice_and_has_no_verdict(made_up, tmp_path
 
 def test_every_run_says_where_it_comes_from(made_up, tmp_path):
     page = made(made_up, tmp_path)
-    for text in ("0123abc", "2.13.0", "vmap", "2026-01-01T00:00:00+00:00"):
+    for text in (
+        "0123abc",
+        "2.13.0",
+        "<dd>stacked by vmap</dd>",
+        "<dd>CPU</dd>",
+        "2026-01-01T00:00:00+00:00",
+    ):
         assert text in page, text
     assert page.count("<td>abc123</td>") == 12
     assert "12 runs, 84.0 s of training" in page
@@ -95,7 +109,18 @@ def test_every_run_says_where_it_comes_from(made_up, tmp_path):
 def test_runs_found_finished_are_counted_apart(made_up, tmp_path):
     for run in made_up.runs[:5]:
         run["trained"] = "found finished"
-    assert "now (7), found finished (5)" in made(made_up, tmp_path)
+    assert "in this run (7), found finished (5)" in made(made_up, tmp_path)
+
+
+def test_code_that_is_not_recorded_says_so(made_up, tmp_path):
+    for run in made_up.runs:
+        run["git_commit"] = None
+    assert "<dt>Code</dt><dd>not recorded</dd>" in made(made_up, tmp_path)
+
+
+def test_settings_are_shown_as_they_are_written(made_up, tmp_path):
+    page = made(made_up, tmp_path, only={"seed": [2], "dataset": None})
+    assert html.escape('{"dataset":null,"seed":[2]}', quote=True).replace("&quot;", "&#34;") in page
 
 
 def test_what_is_left_out_says_what_to_do(made_up, tmp_path):

@@ -87,6 +87,11 @@ def test_equal_samples_without_spread_are_reproduced():
     assert compare(Summary(80.0, 0.0, 3), Summary(80.0, 0.0, 3), 1.0).verdict == "reproduced"
 
 
+def test_equal_samples_are_reproduced_without_any_margin():
+    assert compare(Summary(80.0, 0.0, 3), Summary(80.0, 0.0, 3), 0.0).verdict == "reproduced"
+    assert compare(Summary(80.1, 0.0, 3), Summary(80.0, 0.0, 3), 0.0).verdict == "differs"
+
+
 def test_differences_are_taken_within_a_seed():
     """Seeds that differ by ten points each leave no spread in the differences."""
     lap, standard = {2: 51.0, 4: 61.0, 8: 71.0, 9: 99.0}, {2: 50.0, 4: 60.0, 8: 70.0}

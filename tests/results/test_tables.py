@@ -61,6 +61,8 @@ def test_published_table_10_is_found_without_the_dataset_among_its_rows(made_up)
     assert row["published_mean"] == 0.62
     assert row["mean"] == pytest.approx(0.5)  # the lowest epoch, and no percent
     assert row["margin"] == pytest.approx(0.02328, abs=1e-4)
+    paired = frame[frame.quantity == "paired_difference"]
+    assert paired["published_n"].tolist() == [5, 5]
 
 
 def test_demo_scale_has_no_verdict_and_says_so_first(made_up):
@@ -84,6 +86,22 @@ def test_stand_in_has_the_published_values_of_its_dataset_for_orientation(made_u
     assert "77.91 ± 3.39" in layout.to_markdown(layout.lay_out(frame, artefact))
     at_paper, _ = build(made_up, published=published)
     assert value_of(at_paper, "random_label", "lap")["verdict"] == "not comparable"
+    assert at_paper["ordering_agrees"].isna().all()
+    assert at_paper["standard_errors"].isna().all()
+    text = layout.to_markdown(layout.lay_out(at_paper, artefact))
+    assert "published order" not in text
+    assert "combined standard errors" not in text
+
+
+def test_demo_says_first_which_data_stand_in_for_which(made_up):
+    """The title is that of the published table."""
+    stand_in = {"diabetes": "california_housing", "digits": "fashion_mnist"}
+    published = {**made_up.description["published"], "stand_in": stand_in}
+    expected = "Stand-in: diabetes for California Housing, digits for Fashion-MNIST."
+    laid_out = layout.lay_out(*build(made_up, scale="demo", published=published))
+    for text in (layout.to_markdown(laid_out), layout.to_latex(laid_out), layout.to_html(laid_out)):
+        assert expected in text.splitlines()[0]
+    assert "Stand-in" not in layout.to_markdown(layout.lay_out(*build(made_up, published=published)))
 
 
 def test_paper_scale_has_a_verdict_for_every_compared_cell(made_up):
@@ -151,6 +169,16 @@ def test_bold_best_takes_the_first_of_equals(made_up):
     assert bold_of(frame, "random_label", "published_bold") == ["lap"]
 
 
+def test_means_that_are_printed_alike_are_equals(made_up):
+    """82.002 beside 82.000: both are printed 82.00, and the first is bold."""
+    is_lap = (made_up.metrics["method"] == "lap") & (made_up.metrics["corruption"] == "original")
+    made_up.metrics.loc[is_lap, "value"] += 0.00002
+    frame, _ = build(made_up)
+    assert bold_of(frame, "original") == ["standard"]
+    frame, _ = build(made_up, decimals=3)
+    assert bold_of(frame, "original") == ["lap"]
+
+
 def test_bold_within_one_deviation_takes_all_that_are_near(made_up):
     """Published, F-MNIST, random label: LAP 77.91 ± 3.39 is best; only ARFL is that near."""
     frame, _ = build(made_up, bold="within_one_std")
@@ -207,7 +235,74 @@ def test_two_cells_on_one_place_are_refused(made_up):
 def test_unknown_metric_of_a_cell_is_refused(made_up):
     made_up.cells[0]["metric"] = {"name": "top_5", "better": "higher"}
     with pytest.raises(UserError, match="has no metric top_5"):
+        build(made_up, published=None)
+
+
+def test_published_values_of_another_reading_are_no_match(made_up):
+    with pytest.raises(UserError, match="published: Table 1 has no .*reading=best; it has metric=top_1"):
+        build(made_up, readings=["best", "last"])
+
+
+def test_published_values_of_another_metric_are_no_match(made_up):
+    for cell in made_up.cells:
+        cell["metric"] = TOP_1 | {"name": "top_2"}
+    with pytest.raises(UserError, match="published: Table 1 has no .*metric=top_2"):
         build(made_up)
+
+
+def test_several_published_values_of_one_place_are_refused(made_up):
+    """Table 6 has a row for each number of sources, which is no axis of this table."""
+    published = {"study": "varied_sizes", "table": "Table 6", "stand_in": {"fashion_mnist": "cifar_10"}}
+    with pytest.raises(UserError, match="published: Table 6 has several values of .*method="):
+        build(made_up, published=published, readings=["best"])
+
+
+def test_a_method_without_published_values_is_not_compared(made_up):
+    made_up.cells.append({**made_up.cells[3], "method": "own_method"})
+    frame, _ = build(made_up)
+    assert pd.isna(value_of(frame, "random_label", "own_method")["published_mean"])
+
+
+def test_published_runs_are_paired_only_where_they_are_the_same(made_up):
+    """IDPA's are called 0 to 9 and those of standard by their seed: 2, 4 and 8 are in both."""
+    made_up.cells.append({**made_up.cells[3], "method": "idpa"})
+    frame, _ = build(made_up, published_columns=[])
+    paired = frame[(frame.quantity == "paired_difference") & (frame.corruption == "random_label")]
+    paired = paired.set_index("method")
+    assert paired.loc["lap", "published_n"] == 10
+    assert pd.isna(paired.loc["idpa", "published_n"])
+    assert pd.isna(paired.loc["idpa", "published_mean"])
+    assert pd.notna(value_of(frame, "random_label", "idpa")["published_mean"])
+
+
+def test_runs_of_two_studies_with_different_axes_are_kept_apart(made_up):
+    """The second study has its corruption at a level, and everything half as good."""
+    further = [{**cell, "dataset": "cifar_10", "level": 0.5} for cell in made_up.cells]
+    second = made_up.metrics.assign(dataset="cifar_10", level=0.5, value=made_up.metrics["value"] / 2)
+    hidden = second.assign(dataset="fashion_mnist")  # one of its cells that this table does not show
+    made_up.cells += further
+    made_up.metrics = pd.concat([made_up.metrics, second, hidden], ignore_index=True)
+    frame, _ = build(made_up)
+    lap = frame[(frame.corruption == "random_label") & (frame.method == "lap") & (frame.quantity == "value")]
+    ours = lap[lap.reading == "last"].set_index("dataset")["mean"]
+    assert ours["fashion_mnist"] == pytest.approx(78.0)
+    assert ours["cifar_10"] == pytest.approx(39.0)
+
+
+def test_diverged_runs_of_two_studies_with_different_axes_do_not_count(made_up):
+    further = [{**cell, "dataset": "cifar_10", "level": 0.5} for cell in made_up.cells]
+    second = made_up.metrics.assign(dataset="cifar_10", level=0.5)
+    runs = pd.DataFrame(made_up.runs)
+    runs["diverged_epoch"] = [2 if run["seed"] == SEEDS[0] else None for run in made_up.runs]
+    runs = pd.concat([runs, runs.assign(dataset="cifar_10", level=0.5)], ignore_index=True)
+    made_up.cells += further
+    both = pd.concat([made_up.metrics, second], ignore_index=True)
+    artefact = validate(Artefact, made_up.description, "test")
+    frame = tables.build(artefact, made_up.cells, both, runs, PUBLISHED, "paper")
+    ours = frame[(frame.status == "run") & (frame.quantity == "value")]
+    assert len(ours) == 2 * 2 * 2 * 2
+    assert set(ours["n"]) == {2}
+    assert set(ours["diverged"]) == {1}
 
 
 def test_misspelt_key_of_a_description_is_refused(made_up):
@@ -228,3 +323,14 @@ def test_seeds_of_a_selection_are_all_that_is_asked(made_up):
     frame, artefact = build(made_up)
     assert value_of(frame, "random_label", "lap")["n"] == 2
     assert "of 3 runs" not in layout.to_markdown(layout.lay_out(frame, artefact))
+
+
+def test_published_value_without_a_number_of_runs_is_shown_and_decides_nothing(made_up, tmp_path):
+    summary = pd.read_csv(PUBLISHED / "summary.csv").assign(n_seeds=None)
+    summary.to_csv(tmp_path / "summary.csv", index=False)
+    (tmp_path / "synthetic_runs.csv").symlink_to(PUBLISHED / "synthetic_runs.csv")
+    artefact = validate(Artefact, made_up.description, "test")
+    frame = tables.build(artefact, made_up.cells, made_up.metrics, NO_RUNS, tmp_path, "paper")
+    row = value_of(frame, "random_label", "lap")
+    assert (row["published_mean"], row["verdict"]) == (77.91, "not decided")
+    assert frame.loc[frame["quantity"] == "value", "published_n"].isna().all()

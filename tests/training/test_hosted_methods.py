@@ -46,10 +46,12 @@ class Nls(Method):
 
 class L2rw(Method):
     title, version, reduction = "L2RW", 1, "sum"
+    largest = 0.0
     needs = frozenset({Need.META_SET})
 
     def weights(self, training, batch, outputs, losses):
         network, clean = training.networks[0], training.meta_batch(30)
+        assert clean.targets.shape == clean.inputs.shape[:2] == (training.replicas, 30)  # a batch has 20
         parameters = {name: p.detach() for name, p in network.parameters.items()}
 
         def losses_of(p, at):
@@ -59,6 +61,7 @@ class L2rw(Method):
             direction = grad(lambda p: losses_of(p, clean).mean(1).sum())(parameters)
             found = jvp(lambda p: losses_of(p, batch), (parameters,), (direction,))[1].clamp(min=0)
         total = found.sum(1, keepdim=True)
+        self.largest = max(self.largest, float(total.max()))
         return found / torch.where(total > 0, total, 1.0)
 
 
@@ -146,7 +149,7 @@ class TwoHeads(Method):
         return outputs[0] if isinstance(outputs, tuple) else outputs
 
     def sample_losses(self, training, outputs, batch):
-        return training.sample_losses(outputs[0], batch.targets) + outputs[1].square().mean(-1)
+        return training.sample_losses(outputs[0], batch.targets) + outputs[1][..., 0].square()
 
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, in jvp
@@ -185,6 +188,22 @@ def test_a_hosted_method_goes_on_bit_equal_from_its_saved_state(make, method):
     run(straight, test, 2)
     run(resumed, test, 2)
     assert max(difference(straight, row, resumed, row) for row in (0, 1)) == 0
+
+
+@pytest.mark.parametrize("method", HOSTED)
+def test_a_hosted_method_trains_otherwise_than_standard(make, method):
+    hosted, test = make(SEEDS[:1], method=method, meta=True)
+    standard, _ = make(SEEDS[:1])
+    for training in (hosted, standard):
+        run(training, test)
+    ours, theirs = (training.networks[0].parameters["output.weight"] for training in (hosted, standard))
+    assert float((ours - theirs).detach().abs().max()) > 1e-4
+
+
+def test_l2rw_gives_weight_to_some_samples(make):
+    training, test = make(SEEDS[:2], method=L2rw, meta=True)
+    run(training, test, 1)
+    assert training.method.largest > 0
 
 
 def test_two_networks_of_a_run_start_differently(make):

@@ -1,16 +1,25 @@
 """A training job: what it writes, what it never does twice, and how it goes on after a kill."""
 
+import errno
+import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 
 from lapwing import files
 from lapwing.errors import UserError
+from lapwing.methods import methods
+from lapwing.training.finished import FinishedRun, FinishedRuns, data_digest
+from lapwing.training.job import git_commit
+from lapwing.training.settings import TrainingSettings
 from tests.training import parts
 from tests.training.parts import cell_of, checkpoint_cells, train
 
@@ -137,7 +146,7 @@ def interrupted(tmp_path, killed):
     return shutil.copytree(killed, tmp_path / "interrupted")
 
 
-@pytest.mark.parametrize("sync", [4, 9, 27], ids=["between epochs", "in a finished run", "in the next cell"])
+@pytest.mark.parametrize("sync", [4, 9, 30], ids=["between epochs", "in a finished run", "in the next cell"])
 def test_a_run_killed_while_it_writes_gives_the_same_numbers_bit_for_bit(tmp_path, undisturbed, sync):
     folder, (metrics, sources, _) = undisturbed
     inputs_of(folder, tmp_path)
@@ -175,6 +184,102 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_stack_starts_anew(interrupted
     pd.testing.assert_frame_equal(again, undisturbed[1][0], check_exact=True)
     assert {run["trained"] for run in runs} == {"now"}
     assert checkpoint.name in caplog.text
+
+
+def _drop_a_tensor(arrays, about):
+    del arrays["state/network_0/parameter/output.weight"]
+
+
+def _cut_a_tensor(arrays, about):
+    arrays["state/network_0/parameter/output.weight"] = arrays["state/network_0/parameter/output.weight"][
+        ..., 1:
+    ]
+
+
+def _forget_replicas(arrays, about):
+    arrays["state/alive"] = arrays["state/alive"][:1]
+
+
+def _garble_the_counters(arrays, about):
+    about["counters"] = {**about["counters"], "epoch": "two"}
+
+
+def _drop_the_counters(arrays, about):
+    about["counters"] = None
+
+
+def _drop_the_calls(arrays, about):
+    about["counters"] = {**about["counters"], "calls": None}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _drop_a_tensor,
+        _cut_a_tensor,
+        _forget_replicas,
+        _garble_the_counters,
+        _drop_the_counters,
+        _drop_the_calls,
+    ],
+)
+def test_a_checkpoint_that_does_not_fit_is_set_aside_and_the_stack_starts_anew(
+    interrupted, undisturbed, caplog, change
+):
+    (checkpoint,) = (interrupted / "finished").glob("*/checkpoint-*")
+    arrays, about = files.read_arrays(checkpoint)
+    change(arrays, about)
+    files.write_arrays(checkpoint, arrays, about)
+    again, _, runs = train(interrupted, checkpoint_cells())
+    pd.testing.assert_frame_equal(again, undisturbed[1][0], check_exact=True)
+    assert {run["trained"] for run in runs} == {"now"}
+    assert list(checkpoint.parent.glob(f"damaged-*-{checkpoint.name}"))
+    assert f"{checkpoint} was set aside" in caplog.text
+
+
+def test_a_checkpoint_that_another_process_removes_meanwhile_is_not_missed(interrupted, monkeypatch):
+    (checkpoint,) = (interrupted / "finished").glob("*/checkpoint-*")
+    store = FinishedRuns(checkpoint.parents[1], checkpoint.parent.name)
+    glob = Path.glob
+    monkeypatch.setattr(Path, "glob", lambda *a: [p for p in glob(*a) if p.unlink() is None])
+    assert store.checkpoints([2, 4, 8]) == []
+
+
+def test_a_run_that_cannot_be_read_now_is_left_alone(tmp_path, monkeypatch):
+    train(tmp_path, [cell_of(seeds=[2])])
+    (run,) = (tmp_path / "finished").glob("*/seed=2")
+
+    def refuse(*arguments, **options):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(pq, "read_table", refuse)
+    with pytest.raises(UserError, match="metrics.parquet cannot be read: Input/output error"):
+        FinishedRuns(run.parents[1], run.parent.name).read(2)
+    assert run.is_dir()
+    assert not list(run.parent.glob("damaged-*"))
+
+
+def test_a_run_that_was_written_meanwhile_is_kept(tmp_path):
+    store = FinishedRuns(tmp_path, "key")
+    table = pd.DataFrame({"value": [1.0]})
+    for name in ("first", "second"):
+        store.write(2, FinishedRun(table, table, {"key": "key", "seed": 2, "name": name}))
+    assert store.read(2).about["name"] == "first"
+    assert [path.name for path in store.folder.iterdir()] == ["seed=2"]
+
+
+def test_who_waits_for_a_run_says_for_whom(tmp_path, caplog):
+    caplog.set_level("INFO")
+    store = FinishedRuns(tmp_path, "key")
+    waiting = threading.Thread(target=lambda: store.locked([2]).__enter__(), daemon=True)
+    with store.locked([2]):
+        waiting.start()
+        while not caplog.messages:
+            waiting.join(0.01)
+    waiting.join()
+    assert caplog.messages == [
+        f"run key seed 2: process {os.getpid()} on {socket.gethostname()} trains it, waiting"
+    ]
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
@@ -224,3 +329,44 @@ def test_settings_of_another_version_are_refused(tmp_path):
     model = {"name": "mlp", "version": 99, "options": {}}
     with pytest.raises(UserError, match="model mlp: the settings ask for version 99"):
         train(tmp_path, [cell_of(seeds=[2], model=model)])
+
+
+def test_options_left_out_and_spelt_out_are_the_same_run(tmp_path):
+    train(tmp_path, [cell_of(method="lap", seeds=[2])])
+    whole = methods.get("lap").Hyperparameters().model_dump(mode="json")
+    model = {"name": "mlp", "version": 1, "options": {"logits": False}}
+    _, _, runs = train(tmp_path, [cell_of(method="lap", options=whole, model=model, seeds=[2])])
+    assert runs[0]["trained"] == "found finished"
+
+
+@pytest.mark.parametrize("changed", [{"scale": 1 / 8}, {"classes": 11}, {"task": "regression"}])
+def test_what_prepared_data_say_of_themselves_decides_which_runs_are_theirs(tmp_path, changed):
+    one, other = tmp_path / "one", tmp_path / "other"
+    arrays, about = files.read_arrays(parts.write_digits(tmp_path))
+    files.write_arrays(one, arrays, {**about, "licence": "free"})
+    assert data_digest(one) == data_digest(tmp_path / "digits.safetensors")
+    files.write_arrays(other, arrays, {**about, **changed})
+    assert data_digest(one) != data_digest(other)
+
+
+def test_a_method_is_not_told_what_is_corrupted(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(methods.get("standard"), "setup", lambda self, training: seen.append(training))
+    train(tmp_path, [cell_of(seeds=[2], epochs=1)])
+    assert type(seen[0].settings) is TrainingSettings
+
+
+def test_the_commit_is_that_of_a_checkout_that_tracks_the_package(tmp_path):
+    file = tmp_path / "module.py"
+    file.write_text("one")
+    assert git_commit(file) is None
+    identity = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    for words in (["init", "-q"], [*identity, "commit", "-q", "--allow-empty", "-m", "empty"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    assert git_commit(file) is None
+    for words in (["add", "."], [*identity, "commit", "-q", "-m", "file"]):
+        subprocess.run(["git", *words], cwd=tmp_path, check=True)
+    clean = git_commit(file)
+    assert len(clean) == 40
+    file.write_text("two")
+    assert git_commit(file) == f"{clean}-dirty"

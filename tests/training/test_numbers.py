@@ -2,7 +2,7 @@
 
 Snakemake sees no change in the package: what makes runs train anew is a version in their settings. So when
 numbers change on purpose, raise the version of what changed them (of the method, the model, the corruption,
-or `ENGINE_VERSION` if all of them change), then write the new numbers down:
+or `SHARED_VERSION` or `ENGINE_VERSION` if all of them change), then write the new numbers down:
 
     PYTHONPATH=src python -m tests.training.test_numbers
 """
@@ -17,7 +17,7 @@ import torch
 from sklearn.datasets import load_diabetes, load_digits
 
 from lapwing.corruption import corruptions
-from lapwing.corruption.base import CorruptionSettings, decide
+from lapwing.corruption.base import SHARED_VERSION, CorruptionSettings, decide
 from lapwing.methods import methods
 from lapwing.models import models
 from lapwing.training.data import Replica, Rows
@@ -34,13 +34,39 @@ METHODS = {
     "standard": ("standard", {}),
     "lap loss": ("lap", {"form": "loss", **LAP}),
     "lap gradient": ("lap", {"form": "gradient", **LAP}),
+    "lap loss original": ("lap", {"form": "loss", "compat": "original", **LAP}),
+    "lap gradient original": ("lap", {"form": "gradient", "compat": "original", **LAP}),
 }
+SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01}
+AT_RANDOM = {"number": 5, "corrupt": 2, "assignment": "random"}
+CHANGES: dict[str, dict] = {
+    "sgd": {"optimiser": SGD},
+    "cosine": {"schedule": {"name": "cosine", "minimum": 0.001}},
+    "step": {"schedule": {"name": "step", "every": 1, "factor": 0.5}},
+    "fraction": {"split": {"kind": "fraction", "train": 0.7}},
+    "random rows": {"split": {"kind": "random_rows", "train": 0.8}, "sources": AT_RANDOM},
+    "level": {"level": 0.5},
+}
+"""What a case may change of the settings of training or corruption."""
 CASES = [
-    *itertools.product(["mlp", "conv3net"], METHODS, ["digits"], ["original", "random_label", "added_noise"]),
+    *itertools.product(
+        ["mlp", "conv3net"],
+        ["standard", "lap loss", "lap gradient"],
+        ["digits"],
+        ["original", "random_label", "added_noise"],
+    ),
     *itertools.product(["mlp"], ["standard"], ["digits"], sorted(corruptions.names())),
     *itertools.product(
         ["regression_mlp"], ["standard", "lap loss"], ["diabetes"], ["original", "random_label"]
     ),
+    ("mlp", "lap loss original", "digits", "random_label"),
+    ("mlp", "lap gradient original", "digits", "random_label"),
+    *(
+        ("mlp", "standard", "digits", f"random_label, {change}")
+        for change in CHANGES
+        if change != "random rows"
+    ),
+    ("regression_mlp", "standard", "diabetes", "random_label, random rows"),
 ]
 NAMES = sorted({" ".join(case) for case in CASES})
 
@@ -76,8 +102,9 @@ def corruption_options(corruption: str, task: str) -> dict:
 
 
 def versions_of(name: str) -> dict[str, int]:
-    model, method, _, corruption = parts_of(name)
+    model, method, _, corruption, _ = parts_of(name)
     return {
+        "shared corruption": SHARED_VERSION,
         "engine": ENGINE_VERSION,
         f"model {model}": models.get(model).version,
         f"method {METHODS[method][0]}": methods.get(METHODS[method][0]).version,
@@ -85,25 +112,35 @@ def versions_of(name: str) -> dict[str, int]:
     }
 
 
-def parts_of(name: str) -> tuple[str, str, str, str]:
-    model, *method, dataset, corruption = name.split(" ")
-    return model, " ".join(method), dataset, corruption
+def parts_of(name: str) -> tuple[str, str, str, str, str]:
+    names, _, change = name.partition(", ")
+    model, *method, dataset, corruption = names.split(" ")
+    return model, " ".join(method), dataset, corruption, change
+
+
+def only(model, changes: dict) -> dict:
+    return {name: value for name, value in changes.items() if name in model.model_fields}
 
 
 def numbers_of(name: str) -> dict[str, list[float]]:
     """What a short run in float64 measures."""
-    model, method, dataset, corruption = parts_of(name)
+    model, method, dataset, corruption, change = parts_of(name)
     key, options = METHODS[method]
     arrays, about = prepared(dataset)
-    corrupted = CorruptionSettings(
-        dataset=dataset,
-        dataset_version=1,
-        sources={"number": 5, "corrupt": 2, "size": 16},
-        name=corruption,
-        version=corruptions.get(corruption).version,
-        options=corruption_options(corruption, about["task"]),
+    changes = CHANGES.get(change, {})
+    corrupted = CorruptionSettings.model_validate(
+        {
+            "dataset": dataset,
+            "dataset_version": 1,
+            "sources": {"number": 5, "corrupt": 2, "size": 16},
+            "name": corruption,
+            "version": corruptions.get(corruption).version,
+            "options": corruption_options(corruption, about["task"]),
+            **only(CorruptionSettings, changes),
+        }
     )
     decided, decided_about = decide(corrupted, arrays, about, SEED)
+    test_index, part = decided.get("test_index"), "train" if "test_index" in decided else "test"
     settings = TrainingSettings.model_validate(
         {
             "model": {"name": model, "version": models.get(model).version, "options": {}},
@@ -113,13 +150,15 @@ def numbers_of(name: str) -> dict[str, list[float]]:
             "epochs": EPOCHS,
             "optimiser": {"learning_rate": 0.01},
             "precision": "float64",
+            **only(TrainingSettings, changes),
         }
     )
     trainee = Trainee(
         settings=settings,
         rows=Rows(arrays["train/inputs"], about["scale"]),
-        test_rows=Rows(arrays["test/inputs"], about["scale"]),
-        test_targets=arrays["test/targets"],
+        test_rows=Rows(arrays[f"{part}/inputs"], about["scale"]),
+        test_targets=arrays[f"{part}/targets"],
+        test_index=None if test_index is None else {SEED: test_index},
         replicas={SEED: Replica.from_artefact(decided, {**decided_about, "seed": SEED})},
         classes=about["classes"],
     )

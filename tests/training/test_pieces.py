@@ -1,5 +1,7 @@
 """Randomness, metrics, schedules, data: the small pieces on their own."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,15 +9,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lapwing.errors import UserError
+from lapwing.methods.standard import Standard
 from lapwing.training import data as data_module
-from lapwing.training.data import Arranged, Replica, Rows, Shared, TrainingData, widest_stack
+from lapwing.training.data import Arranged, Replica, Rows, Shared, TestData, TrainingData, widest_stack
+from lapwing.training.engine import Training
+from lapwing.training.job import Trainee, prepare
 from lapwing.training.layers import Dropout
 from lapwing.training.library import Samples, train_arrays
 from lapwing.training.metrics import test_metrics as measure
 from lapwing.training.optimisers import learning_rate
 from lapwing.training.randomness import derive, generator, random_bits
 from lapwing.training.settings import Optimiser, Schedule
-from lapwing.training.stack import Stack
+from lapwing.training.stack import Stack, build_replica
 from tests.training.conftest import settings_of
 
 
@@ -85,6 +90,15 @@ def test_top_k_agrees_with_sorting(seed):
         assert torch.equal(found[f"test/top_{k}"], hits.double())
 
 
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("classes", [2, 10])
+def test_outputs_that_are_not_finite_are_a_miss(bad, classes):
+    outputs = torch.zeros(1, 2, classes)
+    outputs[0, 0], outputs[0, 1, 0] = bad, bad
+    found = measure(torch.zeros(1, 2), outputs, torch.zeros(1, 2, dtype=torch.int64), classes)
+    assert all(values.item() == 0 for name, values in found.items() if name != "test/loss")
+
+
 def test_learning_rates_follow_their_schedule():
     optimiser = Optimiser(learning_rate=1.0)
     cosine, step = Schedule(name="cosine", minimum=0.2), Schedule(name="step", every=2, factor=0.5)
@@ -96,6 +110,9 @@ def test_learning_rates_follow_their_schedule():
 def test_arguments_of_the_other_optimiser_are_refused():
     with pytest.raises(ValueError, match="momentum belongs to sgd"):
         Optimiser(name="adam", momentum=0.9)
+    for schedule, argument in (("constant", "every"), ("step", "minimum"), ("cosine", "factor")):
+        with pytest.raises(ValueError, match=f"{argument} belongs to .*, the schedule is {schedule}"):
+            Schedule.model_validate({"name": schedule, argument: 2})
 
 
 def images(alter=False):
@@ -176,3 +193,94 @@ def test_plain_arrays_that_do_not_fit_are_refused():
     mixed = Samples(inputs, np.zeros(4, np.int64), np.array([0, 1, 0, 1]))
     with pytest.raises(UserError, match="gradient form needs batches of a single source"):
         train_arrays(settings_of("lap", {"form": "gradient"}, layout="blocks"), mixed, mixed, [1], classes=2)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_all_holders_of_inputs_scale_alike_in_the_type_of_the_network(dtype):
+    rows, replicas = images()
+    expected = torch.from_numpy(rows.inputs).to(dtype) * (1 / 255)
+    positions = torch.arange(20).expand(2, -1)
+    for layout in ("blocks", "mixed"):
+        held = TrainingData(rows, replicas, layout=layout, dtype=dtype).inputs
+        found = held.gather(held.prepare(positions))
+        assert all(torch.equal(found[k], expected[replica.index]) for k, replica in enumerate(replicas))
+    assert torch.equal(TestData(rows, [np.zeros(30)], dtype=dtype).take(1, 0, 30)[0][0], expected)
+
+
+@pytest.mark.parametrize("layer", [torch.nn.Dropout, torch.nn.Dropout2d, torch.nn.AlphaDropout])
+def test_dropout_of_torch_is_refused(layer):
+    with pytest.raises(UserError, match=f"{layer.__name__}.*lapwing.training.layers.Dropout"):
+        build_replica(lambda: torch.nn.Sequential(torch.nn.Linear(2, 2), layer(0.5)), 1, 0)
+
+
+def norms():
+    torch_norm = torch.nn.BatchNorm1d(3, track_running_stats=False)
+    return torch.nn.Sequential(torch.nn.BatchNorm1d(3), torch_norm, Dropout(0.5))
+
+
+def test_quiet_passes_may_be_nested_and_leave_everything_as_it_was():
+    stack, inputs = Stack(norms, [1, 2], backend="vmap"), torch.rand(2, 8, 3)
+    one, other, dropout = stack.module
+    with stack.quiet():
+        with stack.quiet():
+            stack(inputs)
+        with stack.evaluating():
+            pass
+        assert not dropout.training
+        stack(inputs)
+    assert (one.track_running_stats, other.track_running_stats, dropout.training) == (True, False, True)
+    assert stack.buffers["0.num_batches_tracked"].tolist() == [0, 0]
+    assert stack.calls == 0
+    stack(inputs)
+    assert stack.buffers["0.num_batches_tracked"].tolist() == [1, 1]
+
+
+class Halves(torch.nn.Linear):
+    """A network with two outputs."""
+
+    def forward(self, inputs):
+        return tuple(super().forward(inputs).chunk(2, -1))
+
+    def forward_stacked(self, inputs, tensors):
+        whole = torch.baddbmm(tensors["bias"][:, None], inputs, tensors["weight"].transpose(1, 2))
+        return tuple(whole.chunk(2, -1))
+
+
+@pytest.mark.parametrize("backend", ["loop", "vmap", "native"])
+@pytest.mark.parametrize("seeds", [[1], [1, 2, 3]])
+def test_a_network_may_return_a_tuple(backend, seeds):
+    inputs = torch.rand(len(seeds), 5, 4)
+    found = Stack(lambda: Halves(4, 6), seeds, backend=backend)(inputs)
+    assert isinstance(found, tuple)
+    for row, seed in enumerate(seeds):
+        expected = build_replica(lambda: Halves(4, 6), seed, 0)(inputs[row])
+        for ours, theirs in zip(found, expected, strict=True):
+            torch.testing.assert_close(ours[row], theirs)
+
+
+@pytest.mark.parametrize("layout", ["blocks", "mixed"])
+def test_what_artefacts_know_of_noise_reaches_the_batches(layout):
+    rows, replicas = images()
+    known = [dataclasses.replace(r, noise_variance=np.arange(20.0) + k) for k, r in enumerate(replicas)]
+    data = TrainingData(rows, known, layout=layout)
+    settings = settings_of(layout=layout, batch_size=5, precision="float32")
+    build = lambda: torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(48, 5))  # noqa: E731
+    training = Training(settings, Standard(), build, [1, 2], data, classes=5)
+    for batch in training.batches():
+        assert torch.equal(batch.noise_variance, batch.index + torch.tensor([[0.0], [1.0]]))
+    assert TrainingData(rows, [known[0], replicas[1]], layout=layout).noise_variance is None
+
+
+def test_rows_that_artefacts_set_aside_become_the_meta_set_with_true_targets():
+    rows, replicas = images()
+    rows = Rows(rows.inputs[:, :1], rows.scale)
+    chosen = {r.seed: dataclasses.replace(r, meta_index=np.array([21, 4, 9]) + r.seed) for r in replicas}
+    true = np.arange(30) % 5
+    trainee = Trainee(settings_of(), rows, rows, true, chosen, classes=5, train_targets=true)
+    training, _ = prepare(trainee, [1, 2], torch.device("cpu"))
+    batch = training.meta_batch(3)
+    for k, seed in enumerate((1, 2)):
+        index = chosen[seed].meta_index[batch.index[k].numpy()]
+        assert sorted(index) == sorted(chosen[seed].meta_index)
+        np.testing.assert_array_equal(batch.targets[k], true[index])
+        np.testing.assert_array_equal(batch.inputs[k], rows.inputs[index] * (1 / 255))

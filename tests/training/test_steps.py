@@ -124,3 +124,74 @@ def test_a_batch_holds_what_the_replicas_decided_about_its_positions(make):
             np.testing.assert_allclose(
                 batch.inputs[k], rows.inputs[decided.index[positions]] / 16, atol=1e-12
             )
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_replica_whose_only_step_breaks_it_has_diverged_in_that_epoch(make):
+    wild = {"name": "sgd", "learning_rate": 1e38}
+    single = {"batch_size": 330, "precision": "float32"}
+    training, test = make(SEEDS[:2], network="norm", backend="vmap", optimiser=wild, **single)
+    measured = training.train_epoch(test)
+    assert not measured["test/loss"].isfinite().any()
+    assert all(not measured[f"test/top_{k}"].any() for k in (1, 2, 5))
+    assert training.diverged == [(1, 1), (1, 1)]
+    assert not training.alive.any()
+
+
+class Unstepped(Method):
+    """Learns nothing at all."""
+
+    title, version = "unstepped", 1
+
+    def run_epoch(self, training):
+        pass
+
+
+def test_an_epoch_without_a_step_is_tested_and_measures_no_training(make):
+    training, test = make(SEEDS[:2], method=Unstepped)
+    measured = run(training, test, 2)[-1]
+    assert measured["test/loss"].isfinite().all()
+    assert measured["train/loss"].isnan().all()
+    assert measured["source/mean_loss"].shape == (2, 5)
+    assert training.diverged == [None, None]
+
+
+class Ensemble(Method):
+    """Predicts with both networks."""
+
+    title, version, networks = "ensemble", 1, 2
+    broken = False
+
+    def objectives(self, training, batch, outputs, losses):
+        return [Term(loss.mean(1)) for loss in losses]
+
+    def predict(self, training, inputs):
+        assert modes(training) == [False, False]
+        if self.broken:
+            raise ArithmeticError
+        return sum(network(inputs) for network in training.networks)
+
+
+def modes(training):
+    return [network.module.training for network in training.networks]
+
+
+def test_all_networks_are_evaluated_and_train_again_whatever_happens(make):
+    training, test = make(SEEDS[:2], method=Ensemble)
+    training.evaluate(test)
+    assert modes(training) == [True, True]
+    training.method.broken = True
+    with pytest.raises(ArithmeticError):
+        training.evaluate(test)
+    assert modes(training) == [True, True]
+
+
+def test_a_full_pass_leaves_networks_in_training_wherever_it_is_left(make):
+    training, _ = make(SEEDS[:2], network="norm")
+    calls = training.networks[0].calls
+    for _, outputs in training.full_pass():
+        assert modes(training) == [True]
+        assert torch.is_grad_enabled()
+        assert not outputs.requires_grad
+        break
+    assert training.networks[0].calls == calls

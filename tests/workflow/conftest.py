@@ -15,32 +15,23 @@ import pytest
 import yaml
 
 from lapwing.files import read_json
+from lapwing.study import merged
+from tests.test_study import TINY
 
 ROOT = Path(__file__).parent.parent.parent
 
-STUDY: dict[str, Any] = {
-    "title": "A tiny study",
-    "artefacts": {
-        "tiny": {"kind": "table", "title": "Tiny: accuracy (%)", "rows": ["corruption"]},
+STUDY: dict[str, Any] = merged(
+    TINY,
+    {
+        "conditions": {
+            "sources": {"size": 32},
+            "batch_size": 32,
+            "methods": {"lap": {"history_length": 3}},
+            "epochs": 3,
+            "minutes_per_run": 0.05,
+        },
     },
-    "grid": {
-        "dataset": ["digits"],
-        "corruption": ["original", "random_label"],
-        "method": ["standard", "lap"],
-    },
-    "parts_by": ["dataset", "corruption"],
-    "conditions": {
-        "seeds": [1, 2],
-        "sources": {"number": 5, "corrupt": 2, "size": 32},
-        "layout": "blocks",
-        "batch_size": 32,
-        "model": {"name": "mlp"},
-        "methods": {"lap": {"form": "gradient", "history_length": 3}},
-        "epochs": 3,
-        "metric": {"name": "top_1", "better": "higher"},
-        "minutes_per_run": 0.05,
-    },
-}
+)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ pytestmark = pytest.mark.workflow
     ("words", "sentence"),
     [
         (["tinny"], "There is no target tinny; did you mean tiny?"),
+        (["train"], "There is no target train; known: all, report, tiny."),
+        (["--config", "finished_runs=Snakefile"], "config: finished_runs: Snakefile is no folder"),
         (["--config", "scal=demo"], "config: unknown key scal; did you mean scale?"),
         (["--config", "scale=papr"], "config: scale: Input should be 'demo' or 'paper' (it is 'papr')."),
         (["--config", "data={mirorr: x}"], "config: unknown key data.mirorr; did you mean mirror?"),
@@ -37,6 +39,13 @@ def test_mistake_in_a_study(project: Project) -> None:
     project.write_study(merged(STUDY, {"conditions": {"epoch": 3}}))
     text = project.run(ok=False)
     assert "did you mean epochs?" in text
+    assert "Traceback" not in text
+
+
+def test_artefact_that_is_called_as_a_rule(project: Project) -> None:
+    project.write_study({**STUDY, "artefacts": {"train": STUDY["artefacts"]["tiny"]}})
+    text = project.run(ok=False)
+    assert "lapwing: artefacts: train is the name of a rule; call it otherwise." in text
     assert "Traceback" not in text
 
 

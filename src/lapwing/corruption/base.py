@@ -32,6 +32,9 @@ __all__ = [
     "write_corruption",
 ]
 
+SHARED_VERSION = 1
+"""Raised when what all corruptions share gives other numbers: split, sources, level, the seeds of rules."""
+
 Rule = Mapping[str, Any]
 
 
@@ -54,6 +57,8 @@ class CorruptionSettings(Closed):
     """The corruption's own; those left out are filled in, so that equal settings have equal keys."""
     level: float = Field(default=1.0, ge=0, le=1)
     """The share of a corrupt source's samples that is corrupted."""
+    shared: int = SHARED_VERSION
+    """The version of what all corruptions share."""
 
     @field_validator("options")
     @classmethod
@@ -264,6 +269,11 @@ def _corruption_of(settings: CorruptionSettings) -> Corruption:
         raise UserError(
             f"version: the settings ask for version {settings.version} of {settings.name}, "
             f"and this Lapwing has version {corruption.version}."
+        )
+    if settings.shared != SHARED_VERSION:
+        raise UserError(
+            f"shared: the settings ask for version {settings.shared} of what all corruptions share, "
+            f"and this Lapwing has version {SHARED_VERSION}."
         )
     return corruption
 

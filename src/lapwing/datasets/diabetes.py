@@ -20,7 +20,7 @@ def read(folder: Path) -> dict[str, Array]:
 
 
 DATASET = Dataset(
-    title="Diabetes (Efron, Hastie, Johnstone and Tibshirani 2004)",
+    title="Diabetes",
     version=1,
     task="regression",
     classes=None,

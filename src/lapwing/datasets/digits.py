@@ -29,7 +29,7 @@ def read(folder: Path) -> dict[str, Array]:
 
 
 DATASET = Dataset(
-    title="Optical recognition of handwritten digits (the part in scikit-learn)",
+    title="Digits",
     version=1,
     task="classification",
     classes=10,

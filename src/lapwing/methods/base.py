@@ -20,6 +20,10 @@ so each gets exactly the gradient that it would get alone. A step is, in this or
 | PRL-L, PRL-G | `weights`: 0 or 1, reduction `weight_sum` |
 | IV, BIV | `weights`: inverse noise variance, reduction `batch` or `weight_sum`; needs noise variances |
 
+What a method needs is compared with what a cell has (`offered`). No study offers clean samples, noise
+variances or second views yet: no key of a study asks for them, so a method that needs them is refused.
+`Training.meta_batch` and `Batch.noise_variance` serve artefacts that hold `meta_index` and `noise_variance`.
+
 Importing a method imports no torch: a study is checked without it.
 """
 
@@ -184,10 +188,11 @@ class Method:
         self, training: Training, batch: Batch, outputs: Sequence[Any], losses: Sequence[Tensor]
     ) -> list[Term]:
         """What each network minimises, from outputs and losses of all of them."""
-        detached = outputs[0].detach() if hasattr(outputs[0], "detach") else outputs[0]
-        return [
-            reduce(losses[0], self.weights(training, batch, detached, losses[0].detach()), self.reduction)
-        ]
+        from torch.utils._pytree import tree_map
+
+        detached = tree_map(lambda tensor: tensor.detach(), outputs[0])
+        weights = self.weights(training, batch, detached, losses[0].detach())
+        return [reduce(losses[0], weights, self.reduction)]
 
     def edit_gradients(self, training: Training, batch: Batch, network: Stack, losses: Tensor) -> None:
         """Change the gradients [K, …] of `network.parameters` in place."""

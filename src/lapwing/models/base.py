@@ -1,7 +1,8 @@
 """What a model is: a title, a version, options, and how the network is built.
 
 Importing a model imports no torch (a study is read without it); building one does.
-A network of `lapwing.training.layers` alone trains its seeds stacked without further ado.
+A network of `lapwing.training.layers` alone trains its seeds stacked without further ado. Dropout is always
+`lapwing.training.layers.Dropout`; torch's own is refused: its masks depend on which seeds train together.
 """
 
 from __future__ import annotations

@@ -67,9 +67,25 @@ def without_diverged(results: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
     if lost.empty:
         return results
     keys = [column for column in results if column in runs and column not in METRIC_COLUMNS[1:]]
-    known = set(lost[keys].itertuples(index=False, name=None))
-    is_lost = [row in known for row in results[keys].itertuples(index=False, name=None)]
+    known = set(_comparable(lost[keys]))
+    is_lost = [row in known for row in _comparable(results[keys])]
     return results[~np.array(is_lost, dtype=bool)]
+
+
+def _comparable(table: pd.DataFrame) -> list[tuple[Any, ...]]:
+    """The rows, with None for an axis that the study has not: no NaN equals another."""
+    values = table.astype(object)
+    return list(values.where(values.notna(), None).itertuples(index=False, name=None))
+
+
+def of_axes(table: pd.DataFrame, axes: Iterable[str], cells: Iterable[Cell]) -> pd.DataFrame:
+    """The rows of the studies that have just these axes, among the studies of `cells`.
+
+    Where studies of several axes stand in one table, a study has no values in the axes of others.
+    """
+    further = {axis for cell in cells for axis in cell.axes} - set(axes)
+    others = [axis for axis in table if axis in further]
+    return table[table[others].isna().all(axis=1)]
 
 
 # -- metrics and sources ------------------------------------------------------------------------------

@@ -15,9 +15,12 @@ from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch
+from matplotlib.ticker import MultipleLocator
 
 from lapwing import files
+from lapwing.corruption import corruptions
 from lapwing.results.artefact import Artefact, Cell
+from lapwing.results.collect import of_axes
 from lapwing.results.layout import METRICS, notice
 from lapwing.results.published import title_of
 
@@ -134,6 +137,7 @@ def _draw_losses(panel: Axes, title: str, drawn: pd.DataFrame) -> None:
         linewidth=0.2, legend=title.startswith("Early"), ax=panel,
     )  # fmt: skip
     panel.set(title=title, xlabel="Loss", ylabel="", yticks=[0, 3000, 6000], yticklabels=[])
+    panel.xaxis.set_major_locator(MultipleLocator(3))  # leaves the ends free: the panels stand close
     top = max(panel.get_ylim()[1], 6000) * 1.35
     panel.set_ylim(0, top)
     mean, reach = drawn["loss"].mean(), LENIENCY * drawn["loss"].std()
@@ -178,16 +182,17 @@ def learning_curves(
     artefact: Artefact, cells: Sequence[Mapping[str, Any]], results: pd.DataFrame, scale: str
 ) -> Figure:
     """Draw the metric on the test split by epoch: a line per method ± one deviation, a panel per row."""
-    panels = _panels(artefact, cells)
+    asked = _asked(cells)
+    panels = _panels(artefact, asked)
     found = dict.fromkeys(str(cell.axes[artefact.columns]) for row in panels.values() for cell in row)
     methods = sorted(found, key=lambda method: method != "lap")  # LAP is listed first, as published
     colours = colours_of(methods)
     with style():
-        figure, axes = _grid(panels, artefact, scale)
+        figure, axes = _grid(len(panels), artefact, scale)
         for (title, row), panel in zip(panels.items(), axes, strict=False):
             for cell in sorted(row, key=lambda cell: methods.index(str(cell.axes[artefact.columns]))):
                 number = methods.index(str(cell.axes[artefact.columns]))
-                curve = _curve(cell, results)
+                curve = _curve(cell, results, asked)
                 _draw_curve(panel, curve, title_of(methods[number]), colours[methods[number]], number)
             metric = row[0].metric.name
             unit = " (%)" if row[0].metric.unit == "percent" else ""
@@ -209,9 +214,9 @@ def _draw_curve(panel: Axes, curve: pd.DataFrame, label: str, colour: str, numbe
     panel.fill_between(mean.index, mean - spread, mean + spread, color=colour, alpha=0.2, linewidth=0)
 
 
-def _curve(cell: Cell, results: pd.DataFrame) -> pd.DataFrame:
+def _curve(cell: Cell, results: pd.DataFrame, cells: Sequence[Cell]) -> pd.DataFrame:
     """A cell's metric on the test split as it is shown: a row per epoch, a column per seed."""
-    rows = _of_cell(results, cell)
+    rows = _of_cell(results, cell, cells)
     if rows.empty:
         return pd.DataFrame()
     test = rows[(rows["split"] == "test") & (rows["metric"] == cell.metric.name)]
@@ -223,26 +228,41 @@ def source_history(
 ) -> Figure:
     """Draw the unreliability of every source of every seed by epoch, corrupt sources marked.
 
-    A panel per row; cells whose method has no unreliability are left out.
+    A panel per cell; cells whose method has no unreliability are left out.
     """
-    panels = {
-        title: [history]
-        for title, row in _panels(artefact, cells).items()
-        for cell in row
-        if len(history := _of_cell(sources, cell).dropna(subset=["unreliability"]))
-    }
+    asked = _asked(cells)
+    histories = [_of_cell(sources, cell, asked).dropna(subset=["unreliability"]) for cell in asked]
+    drawn = [(cell, history) for cell, history in zip(asked, histories, strict=True) if len(history)]
+    titles = _titles([cell for cell, _ in drawn], artefact)
     with style():
-        figure, axes = _grid(panels, artefact, scale)
-        for (title, (history,)), panel in zip(panels.items(), axes, strict=False):
+        figure, axes = _grid(len(drawn), artefact, scale)
+        for (cell, history), title, panel in zip(drawn, titles, axes, strict=False):
             panel.set(title=title, xlabel="Epoch", ylabel="Unreliability $C_s$")
-            _draw_sources(panel, history)
-        if panels:
-            axes[0].legend(title="Sources", frameon=False)
+            _draw_sources(panel, history, _corrupt_label(cell))
+        _explain(axes[: len(drawn)])
     return figure
 
 
-def _draw_sources(panel: Axes, history: pd.DataFrame) -> None:
-    for is_corrupt, label, colour, dash in ((False, "clean", CLEAN, "-"), (True, "corrupt", CORRUPT, "--")):
+def _corrupt_label(cell: Cell) -> str:
+    """What a corrupt source is called: those of original data are drawn, and supply clean samples."""
+    corruption = cell.axes.get("corruption")
+    is_known = corruption in corruptions.names()
+    corrupts = corruptions.get(str(corruption)).corrupts if is_known else True
+    return "corrupt" if corrupts else "drawn as corrupt\n(nothing is corrupted here)"
+
+
+def _explain(panels: Sequence[Axes]) -> None:
+    """A legend in the first panel, and in each whose lines it does not explain."""
+    explained: set[str] = set()
+    for panel in panels:
+        labels = set(panel.get_legend_handles_labels()[1])
+        if labels - explained:
+            panel.legend(title="Sources", frameon=False, fontsize=6, title_fontsize=7)
+            explained |= labels
+
+
+def _draw_sources(panel: Axes, history: pd.DataFrame, corrupt: str) -> None:
+    for is_corrupt, label, colour, dash in ((False, "clean", CLEAN, "-"), (True, corrupt, CORRUPT, "--")):
         group = history[history["is_corrupt"].astype(bool) == is_corrupt]
         if group.empty:
             continue
@@ -254,15 +274,27 @@ def _draw_sources(panel: Axes, history: pd.DataFrame) -> None:
         panel.plot(by_epoch.index, mean, color=colour, linestyle=dash, linewidth=2, label=label)
 
 
-def _of_cell(table: pd.DataFrame, cell: Cell) -> pd.DataFrame:
+def _of_cell(table: pd.DataFrame, cell: Cell, cells: Sequence[Cell]) -> pd.DataFrame:
+    table = of_axes(table, cell.axes, cells)
     for axis, value in cell.axes.items():
         table = table[table[axis] == value] if axis in table else table.iloc[:0]
     return table
 
 
-def _panels(artefact: Artefact, cells: Sequence[Mapping[str, Any]]) -> dict[str, list[Cell]]:
+def _asked(cells: Sequence[Mapping[str, Any]]) -> list[Cell]:
+    return [cell for cell in map(Cell.read, cells) if cell.seeds]
+
+
+def _titles(cells: Sequence[Cell], artefact: Artefact) -> list[str]:
+    """A title for each cell: every axis that changes among them, or the row where none does."""
+    axes = dict.fromkeys([*artefact.rows, *(axis for cell in cells for axis in cell.axes)])
+    changing = [axis for axis in axes if len({cell.axes.get(axis) for cell in cells}) > 1]
+    shown = changing or artefact.rows
+    return [", ".join(title_of(cell.axes[axis]) for axis in shown if axis in cell.axes) for cell in cells]
+
+
+def _panels(artefact: Artefact, asked: Sequence[Cell]) -> dict[str, list[Cell]]:
     """The cells that were asked for, by row; the title of a row leaves out what never changes."""
-    asked = [cell for cell in map(Cell.read, cells) if cell.seeds]
     changing = [axis for axis in artefact.rows if len({cell.axes[axis] for cell in asked}) > 1]
     rows: dict[str, list[Cell]] = {}
     for cell in asked:
@@ -271,16 +303,18 @@ def _panels(artefact: Artefact, cells: Sequence[Mapping[str, Any]]) -> dict[str,
     return rows
 
 
-def _grid(panels: Mapping[str, Any], artefact: Artefact, scale: str) -> tuple[Figure, list[Axes]]:
+def _grid(panels: int, artefact: Artefact, scale: str) -> tuple[Figure, list[Axes]]:
     """A figure with one place per panel, at most four in a line; the notice is its first line."""
-    number = max(1, len(panels))
+    number = max(1, panels)
     across = min(4, number)
     down = -(-number // across)
     figure = Figure(figsize=(2.2 * across + 0.6, 1.9 * down + 0.8), layout="constrained")
     axes = list(np.atleast_1d(figure.subplots(down, across, squeeze=False)).flat)
     for unused in axes[number:]:
         unused.set_axis_off()
-    figure.suptitle("\n".join(filter(None, [_wrapped(notice(scale), across), artefact.title])), fontsize=9)
+    figure.suptitle(
+        "\n".join(filter(None, [_wrapped(notice(scale, artefact), across), artefact.title])), fontsize=9
+    )
     return figure, axes
 
 

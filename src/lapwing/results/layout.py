@@ -30,9 +30,16 @@ UNITS = {"percent": " (%)", "mse": " (mean squared error)", "loss": " (loss)"}
 READINGS = {"last": "last epoch", "best": "best epoch"}
 
 
-def notice(scale: str) -> str:
-    """The sentence that must stand first at this scale; empty where nothing needs saying."""
-    return STAND_IN if scale == "demo" else ""
+def notice(scale: str, artefact: Artefact | None = None) -> str:
+    """What must stand first at this scale; empty where nothing needs saying.
+
+    The titles name the published datasets: it says which data of ours stand in for which.
+    """
+    if scale != "demo":
+        return ""
+    stand_in = artefact.published.stand_in if artefact and artefact.published else {}
+    pairs = ", ".join(f"{ours.replace('_', ' ')} for {title_of(theirs)}" for ours, theirs in stand_in.items())
+    return f"{STAND_IN} Stand-in: {pairs}." if pairs else STAND_IN
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def lay_out(frame: pd.DataFrame, artefact: Artefact) -> Layout:
     differences = frame[frame["quantity"] == "paired_difference"]
     return Layout(
         title=artefact.title,
-        notice=notice(scale),
+        notice=notice(scale, artefact),
         row_axes=[title_of(axis) for axis in artefact.rows],
         columns=[_column_title(values, artefact, column) for column in columns],
         blocks=blocks,
@@ -170,7 +177,7 @@ def _difference(row: dict[str, Any], artefact: Artefact, scale: str) -> list[str
 def _standard_errors(value: Any) -> str:
     if not _known(value):
         return ""
-    return f"{value:+.1f}".replace("-", "−") if math.isfinite(value) else "no spread on either side"
+    return _signed(value, 1) if math.isfinite(value) else "no spread on either side"
 
 
 def _notes(values: pd.DataFrame, differences: pd.DataFrame, artefact: Artefact, scale: str) -> list[str]:

@@ -1,40 +1,35 @@
 """The published values, read from `published/` under our keys and in the units in which they are shown."""
 
+import functools
 import re
 from pathlib import Path
 
 import pandas as pd
 
+from lapwing.corruption import corruptions
+from lapwing.datasets import datasets
 from lapwing.errors import UserError
+from lapwing.methods import methods
 
 NAMES = {
     "F-MNIST": "fashion_mnist",
+    "CIFAR-10N": "cifar_10n",
+    "CIFAR-100N": "cifar_100n",
+    "MNIST": "mnist",
     "ImageNet-64": "imagenet64",
-    "Original Data": "original",
-    "Replace With Noise": "replaced_noise",
+    "Tiny-ImageNet": "tiny_imagenet",
+    "IMDB": "imdb",
+    "PTB-XL": "ptb_xl",
+    "GoEmotions": "goemotions",
+    "ARFL": "arfl",
+    "IDPA": "idpa",
+    "CDR": "cdr",
     "Co-teaching": "coteaching",
     "Label Smoothing": "nls",
+    "RRL": "rrl",
+    "RRL + LAP": "rrl_lap",
 }
-"""Published names whose key is not the name in lower case with underscores."""
-
-TITLES = {key: name for name, key in NAMES.items()} | {
-    "cifar_10": "CIFAR-10",
-    "cifar_100": "CIFAR-100",
-    "cifar_10n": "CIFAR-10N",
-    "cifar_100n": "CIFAR-100N",
-    "mnist": "MNIST",
-    "tiny_imagenet": "Tiny-ImageNet",
-    "imdb": "IMDB",
-    "ptb_xl": "PTB-XL",
-    "goemotions": "GoEmotions",
-    "lap": "LAP",
-    "arfl": "ARFL",
-    "idpa": "IDPA",
-    "cdr": "CDR",
-    "rrl": "RRL",
-    "rrl_lap": "RRL + LAP",
-}
-"""Keys whose title is not the key in capitals and spaces."""
+"""Published names that are no title of ours: they abbreviate it, or it is published only."""
 
 METRICS = {"top1acc": "top_1", "top2acc": "top_2", "top5acc": "top_5"}
 KEYS = ["dataset", "corruption", "method", "metric", "reading"]
@@ -43,13 +38,23 @@ CONDITIONS = ["n_corrupt", "corruption_level", "n_sources"]
 
 def key_of(name: str) -> str:
     """Our key for a published name: `F-MNIST` is `fashion_mnist`."""
-    return NAMES.get(name) or re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    by_title = {title: key for key, title in _titles().items()}
+    return by_title.get(name) or NAMES.get(name) or re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
 
 
 def title_of(key: object) -> str:
-    """What a reader sees for a key: `fashion_mnist` is F-MNIST."""
+    """What a reader sees for a key: `cifar_10` is CIFAR-10."""
     text = str(key)
-    return TITLES.get(text) or text.replace("_", " ").title()
+    published = {key: name for name, key in NAMES.items()}
+    known = _titles().get(text) or published.get(text)
+    return known or text.replace("_", " ").title()
+
+
+@functools.cache
+def _titles() -> dict[str, str]:
+    """The title of every dataset, corruption and method of ours, by key."""
+    registries = (datasets, corruptions, methods)
+    return {key: registry.get(key).title for registry in registries for key in registry.names()}
 
 
 def read_summary(folder: Path, study: str, table: str) -> pd.DataFrame:

@@ -74,7 +74,7 @@ def report(
         artefacts=[_artefact(artefact, frames.get(artefact.name), out) for artefact in shown],
         studies=studies,
         left_out=missing,
-        settings=dict(settings),
+        settings={name: _written(value) for name, value in settings.items()},
     )  # fmt: skip
     files.write_text(out, page)
 
@@ -115,6 +115,7 @@ def _inlined(path: Path) -> str:
 
 def _study(runs: pd.DataFrame, path: Path) -> dict[str, Any]:
     """The provenance of a study's runs: what they share, and a row for each."""
+    runs = runs.replace(WORDS)
     name = str(runs["study"].iloc[0]) if len(runs) else path.stem.removesuffix("_runs")
     seconds = float(runs["seconds"].sum()) if len(runs) else 0.0
     names = [str(column) for column in runs]
@@ -126,7 +127,19 @@ def _study(runs: pd.DataFrame, path: Path) -> dict[str, Any]:
 
 _NOT_PER_RUN = ["study", "settings"]
 
-FACTS = {"device": "Machine", "backend": "Trained by", "trained": "Trained", "git_commit": "Code"}
+FACTS = {
+    "device": "Trained on",
+    "backend": "Seeds of a cell",
+    "trained": "Trained",
+    "git_commit": "Code",
+}
+
+WORDS = {
+    "device": {"cpu": "CPU"},
+    "backend": {"native": "stacked", "vmap": "stacked by vmap", "loop": "one by one"},
+    "trained": {"now": "in this run"},
+}
+"""What a reader sees for the words of a run."""
 
 
 def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
@@ -146,10 +159,15 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
 
 def _counted(values: "pd.Series[Any]") -> str:
     """The values that there are; with their numbers where there are several."""
-    counts = values.astype(str).value_counts()
+    counts = values.fillna("not recorded").astype(str).value_counts()
     if len(counts) == 1:
         return str(counts.index[0])
     return ", ".join(f"{value} ({count})" for value, count in counts.items())
+
+
+def _written(value: Any) -> str:
+    """A setting as `config.yaml` would have it."""
+    return value if isinstance(value, str) else files.canonical(value)
 
 
 def _shown(value: Any) -> str:

@@ -93,7 +93,7 @@ def compare(ours: Summary, published: Summary, smallest_margin: float) -> Compar
 
 def _verdict(ours: Summary, published: Summary, low: float, high: float, margin: float) -> Verdict:
     inner_low, inner_high = welch_interval(ours, published, 1 - 2 * TEST_LEVEL)
-    if -margin < inner_low and inner_high < margin:
+    if -margin <= inner_low and inner_high <= margin:
         return "reproduced"
     if low > margin or high < -margin:
         return "differs"

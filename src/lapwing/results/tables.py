@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +16,7 @@ from lapwing import files
 from lapwing.errors import UserError
 from lapwing.results import layout, published
 from lapwing.results.artefact import Artefact, Axis, Cell, Metric
-from lapwing.results.collect import Point, without_diverged
+from lapwing.results.collect import Point, of_axes, without_diverged
 from lapwing.results.statistics import (
     Comparison,
     Summary,
@@ -44,6 +44,8 @@ TEXTS = ["verdict", "against", "unit", "status"]
 
 Row = dict[str, Any]
 Values = dict[int, float]
+Run = frozenset[tuple[str, Axis]]
+"""The axes of a run's cell, and its seed."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class PublishedValues:
         rows = self._rows(method)
         if rows.empty:
             return None
-        return Summary(float(rows["mean"].iloc[0]), float(rows["std"].iloc[0]), int(rows["n"].iloc[0]))
+        mean, std, n = rows[["mean", "std", "n"]].iloc[0]
+        return Summary(float(mean), float(std), 0 if pd.isna(n) else int(n))
 
     def printed(self, method: str) -> tuple[float, float]:
         """Mean and deviation as printed; NaN where there are none."""
@@ -68,14 +71,20 @@ class PublishedValues:
             return math.nan, math.nan
         return float(rows["printed_mean"].iloc[0]), float(rows["printed_std"].iloc[0])
 
-    def by_seed(self, method: str) -> Values:
-        """The published value of each run of a method, for the differences within a seed."""
-        if self.runs.empty or self.summary.empty:
+    def paired(self, method: str, against: str) -> Summary:
+        """The published differences within a run.
+
+        A run is called by its seed or by its number, as the method's authors liked: those of two
+        methods belong together only where both have the same.
+        """
+        values, others = self._runs_of(method), self._runs_of(against)
+        return paired_differences(values, others) if values.keys() == others.keys() else summarise(())
+
+    def _runs_of(self, method: str) -> Values:
+        if self.runs.empty:
             return {}
-        reading, metric = self.summary["reading"].iloc[0], self.summary["metric"].iloc[0]
-        runs = self.runs
-        chosen = runs[(runs["method"] == method) & (runs["reading"] == reading) & (runs["metric"] == metric)]
-        return dict(zip(chosen["seed"].tolist(), chosen["value"].tolist(), strict=True))
+        runs = self.runs[self.runs["method"] == method]
+        return dict(zip(runs["seed"].tolist(), runs["value"].tolist(), strict=True))
 
     def _rows(self, method: str) -> pd.DataFrame:
         return self.summary[self.summary["method"] == method] if len(self.summary) else self.summary
@@ -105,10 +114,11 @@ def build(
         only, and per difference within a seed (`quantity` paired_difference).
 
     Raises:
-        UserError: two cells fall on one place, or the published table is unknown.
+        UserError: two cells fall on one place, the published table is unknown, or it has a row of
+            the table by another metric or reading, or several times.
     """
     parsed = [Cell.read(cell) for cell in cells]
-    by_run = _by_run(parsed, without_diverged(results, runs))
+    by_run = _by_run(parsed, _of_test(without_diverged(results, runs)))
     diverged = _diverged(parsed, runs)
     everything = _published(artefact, published_folder)
     rows: list[Row] = []
@@ -169,21 +179,31 @@ def _rows_of(artefact: Artefact, cells: list[Cell]) -> dict[Point, dict[str, Cel
     return rows
 
 
-def _by_run(cells: list[Cell], results: pd.DataFrame) -> dict[Point, pd.DataFrame]:
-    """The epochs of each run, on the test split, by the values of its cell's axes and its seed."""
-    if results.empty or not cells:
-        return {}
-    axes = list(cells[0].axes)
-    test = results[results["split"] == "test"]
-    groups = test.groupby([*axes, "seed"], sort=False)
-    return {cast(Point, point): epochs for point, epochs in groups}
+def _run(axes: Mapping[str, Axis], seed: int) -> Run:
+    return frozenset({**axes, "seed": seed}.items())
 
 
-def _diverged(cells: list[Cell], runs: pd.DataFrame) -> set[Point]:
-    if runs.empty or not cells:
-        return set()
-    keys = [*cells[0].axes, "seed"]
-    return set(runs.loc[runs["diverged_epoch"].notna(), keys].itertuples(index=False, name=None))
+def _by_run(cells: list[Cell], results: pd.DataFrame) -> dict[Run, pd.DataFrame]:
+    """The rows of each run; the cells of an artefact may be of studies with different axes."""
+    by_run: dict[Run, pd.DataFrame] = {}
+    for axes in dict.fromkeys(tuple(cell.axes) for cell in cells):
+        keys = [*axes, "seed"]
+        if set(keys) <= set(results):
+            groups = of_axes(results, axes, cells).groupby(keys, sort=False)
+            by_run |= {_run_at(keys, point): rows for point, rows in groups}
+    return by_run
+
+
+def _run_at(keys: list[str], point: Any) -> Run:
+    return frozenset(zip(keys, point, strict=True))
+
+
+def _of_test(results: pd.DataFrame) -> pd.DataFrame:
+    return results if results.empty else results[results["split"] == "test"]
+
+
+def _diverged(cells: list[Cell], runs: pd.DataFrame) -> set[Run]:
+    return set() if runs.empty else set(_by_run(cells, runs[runs["diverged_epoch"].notna()]))
 
 
 # -- the published side --------------------------------------------------------------------------------
@@ -205,9 +225,29 @@ def _beside(artefact: Artefact, cell: Cell, everything: PublishedValues | None) 
     row = {axis: value for axis, value in cell.axes.items() if axis in decided}
     stand_in = artefact.published.stand_in
     is_stand_in = row.get("dataset") in stand_in
-    wanted = row | ({"dataset": stand_in[str(row["dataset"])]} if is_stand_in else {})
-    summary = _matching(everything.summary, wanted)
-    return PublishedValues(summary, _matching(everything.runs, wanted), is_stand_in)
+    row |= {"dataset": stand_in[str(row["dataset"])]} if is_stand_in else {}
+    read: dict[str, Axis] = {"metric": cell.metric.name, "reading": artefact.readings[0]}
+    summary = _matching(everything.summary, row | read)
+    _refuse_unclear(artefact, row | read, summary, _matching(everything.summary, row))
+    return PublishedValues(summary, _matching(everything.runs, row | read), is_stand_in)
+
+
+def _refuse_unclear(
+    artefact: Artefact, wanted: dict[str, Axis], found: pd.DataFrame, in_row: pd.DataFrame
+) -> None:
+    """One published value per method: not by another metric or reading, and not several."""
+    place = ", ".join(f"{axis}={value}" for axis, value in wanted.items())
+    where = f"{artefact.title}: published: {artefact.published and artefact.published.table}"
+    if found.empty and len(in_row):
+        there = in_row[["metric", "reading"]].drop_duplicates().itertuples(index=False)
+        instead = " and ".join(f"metric={metric}, reading={reading}" for metric, reading in there)
+        raise UserError(f"{where} has no {place}; it has {instead} there.")
+    twice = found[found.duplicated("method")]
+    if len(twice):
+        method = twice["method"].iloc[0]
+        raise UserError(
+            f"{where} has several values of {place}, method={method}; its rows must tell them apart."
+        )
 
 
 def _matching(frame: pd.DataFrame, row: dict[str, Axis]) -> pd.DataFrame:
@@ -227,8 +267,8 @@ class _RowBuilder:
 
     artefact: Artefact
     cells: dict[str, Cell]
-    by_run: dict[Point, pd.DataFrame]
-    diverged: set[Point]
+    by_run: dict[Run, pd.DataFrame]
+    diverged: set[Run]
     beside: PublishedValues
     scale: str
 
@@ -246,7 +286,7 @@ class _RowBuilder:
         """One number per seed that ended."""
         values = {}
         for seed in cell.seeds:
-            epochs = self.by_run.get((*cell.axes.values(), seed))
+            epochs = self.by_run.get(_run(cell.axes, seed))
             if epochs is None:
                 continue
             chosen = epochs[epochs["metric"] == cell.metric.name]
@@ -259,7 +299,7 @@ class _RowBuilder:
         cell = self.cells[column]
         values = self._values(cell, reading)
         ours = summarise(values.values())
-        lost = sum((*cell.axes.values(), seed) in self.diverged for seed in cell.seeds)
+        lost = sum(_run(cell.axes, seed) in self.diverged for seed in cell.seeds)
         row = self._head(column, "value", reading, cell.metric) | _columns(ours)
         row |= {"asked": len(cell.seeds), "diverged": lost, "status": _status(ours.n, lost)}
         if reading == self.artefact.readings[0]:
@@ -271,7 +311,7 @@ class _RowBuilder:
         if theirs is None:
             return {}
         mean, std = self.beside.printed(column)
-        row: Row = {"published_mean": mean, "published_std": std, "published_n": theirs.n}
+        row: Row = {"published_mean": mean, "published_std": std, "published_n": theirs.n or None}
         if not ours.n:
             return row
         compared = compare(ours, theirs, metric.smallest_margin)
@@ -286,11 +326,14 @@ class _RowBuilder:
         metric = next(iter(self.cells.values())).metric
         theirs, (mean, std) = self.beside.of(method), self.beside.printed(method)
         row = self._head(method, "value", self.artefact.readings[0], metric)
-        beside = {"published_mean": mean, "published_std": std, "published_n": theirs.n if theirs else None}
+        n = theirs.n or None if theirs else None
+        beside = {"published_mean": mean, "published_std": std, "published_n": n}
         return row | {"status": "published only"} | beside
 
     def _ordering(self) -> bool | None:
-        """Whether the methods that were run stand in the published order."""
+        """Whether the methods that were run stand in the published order; None for a stand-in."""
+        if self.beside.is_stand_in:
+            return None
         reading = self.artefact.readings[0]
         ours = {m: summarise(self._values(cell, reading).values()) for m, cell in self.cells.items()}
         means = {m: summary.mean for m, summary in ours.items() if summary.n}
@@ -304,13 +347,13 @@ class _RowBuilder:
         """Method minus the baseline within a seed, ours and the published."""
         reading, cell = self.artefact.readings[0], self.cells[method]
         ours = paired_differences(self._values(cell, reading), self._values(self.cells[BASELINE], reading))
-        theirs = paired_differences(self.beside.by_seed(method), self.beside.by_seed(BASELINE))
+        theirs = self.beside.paired(method, BASELINE)
         row = self._head(method, "paired_difference", reading, cell.metric) | _columns(ours)
         row |= {"against": BASELINE, "asked": len(cell.seeds), "status": _status(ours.n, 0)}
         if not theirs.n:
             return row
         row |= {"published_mean": theirs.mean, "published_std": theirs.std, "published_n": theirs.n}
-        if ours.n:
+        if ours.n and not self.beside.is_stand_in:
             row["difference"] = ours.mean - theirs.mean
             row["standard_errors"] = in_standard_errors(ours, theirs)
         return row
@@ -323,21 +366,25 @@ class _RowBuilder:
         better = next(iter(self.cells.values())).metric.better
         for reading in self.artefact.readings:
             line = [row for row in rows if row["reading"] == reading and row.get("n")]
-            _mark(line, "", self.artefact.bold, better)
+            _mark(line, "", self.artefact, better)
         theirs = [row for row in rows if _known(row.get("published_mean"))]
-        _mark(theirs, "published_", self.artefact.bold, better)
+        _mark(theirs, "published_", self.artefact, better)
 
 
-def _mark(rows: list[Row], prefix: str, rule: str, better: str) -> None:
-    """Mark the cells that the rule makes bold; nothing is best where there is one cell."""
-    if rule == "none" or len(rows) < 2:
+def _mark(rows: list[Row], prefix: str, artefact: Artefact, better: str) -> None:
+    """Mark the cells that the rule makes bold, by their means as they are printed.
+
+    The best is the first of equals (spec lap-experiments 8); nothing is best where there is one cell.
+    """
+    if artefact.bold == "none" or len(rows) < 2:
         return
-    means = [row[f"{prefix}mean"] for row in rows]
-    best = rows[means.index(max(means) if better == "higher" else min(means))]
-    reach = best[f"{prefix}std"] if rule == "within_one_std" else 0.0
-    for row in rows:
-        near = abs(row[f"{prefix}mean"] - best[f"{prefix}mean"]) <= (reach if _known(reach) else 0.0)
-        row[f"{prefix}bold"] = row is best or (rule == "within_one_std" and near)
+    means = [round(row[f"{prefix}mean"], artefact.decimals) for row in rows]
+    best = means.index(max(means) if better == "higher" else min(means))
+    spread = rows[best][f"{prefix}std"]
+    reach = spread if _known(spread) else 0.0
+    for number, row in enumerate(rows):
+        near = artefact.bold == "within_one_std" and abs(means[number] - means[best]) <= reach
+        row[f"{prefix}bold"] = number == best or near
 
 
 def _columns(summary: Summary) -> Row:

@@ -55,6 +55,10 @@ class Replica:
     altered: Array | None = None
     """[n] positions whose inputs are corrupted."""
     alter: Alter | None = None
+    noise_variance: Array | None = None
+    """[N] of each target, where it is known."""
+    meta_index: Array | None = None
+    """[M] prepared rows that are set aside as clean samples, for methods that ask for them."""
 
     @classmethod
     def from_artefact(cls, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> Replica:
@@ -68,6 +72,8 @@ class Replica:
             is_corrupt_source=arrays["is_corrupt_source"].astype(bool),
             altered=np.flatnonzero(arrays["is_corrupted"]) if rule else None,
             alter=(lambda inputs, positions: corrupt_inputs(rule, inputs, positions)) if rule else None,
+            noise_variance=arrays.get("noise_variance"),
+            meta_index=arrays.get("meta_index"),
         )
 
 
@@ -87,10 +93,10 @@ class Rows:
         """Size of one sample in the network's type."""
         return prod(self.shape) * dtype.itemsize
 
-    def scaled(self, rows: Array) -> Array:
-        """[n] rows as float32 [n, …]."""
-        chosen = self.inputs[rows].astype(np.float32)
-        return chosen if self.scale == 1.0 else chosen * np.float32(self.scale)
+    def scaled(self, rows: Array, dtype: torch.dtype) -> Tensor:
+        """[n] rows as [n, …] of the network's type; scaled in that type, as everywhere."""
+        chosen = torch.from_numpy(self.inputs[rows]).to(dtype)
+        return chosen if self.scale == 1.0 else chosen * self.scale
 
 
 def widest_stack(rows: Rows, replica: Replica, layout: Layout, dtype: torch.dtype) -> int:
@@ -134,8 +140,8 @@ class Arranged:
         for stored, replica in zip(self._stored, replicas, strict=True):
             for start in range(0, number, CHUNK):
                 positions = np.arange(start, min(start + CHUNK, number))
-                inputs = torch.from_numpy(_inputs_at(rows, replica, positions))
-                stored[start : start + len(positions)] = shape.store(inputs).to(device, dtype)
+                inputs = _inputs_at(rows, replica, positions, dtype)
+                stored[start : start + len(positions)] = shape.store(inputs).to(device)
         offsets = torch.arange(len(replicas), device=device)[:, None] * number
         self._offsets = offsets
         self._flat = self._stored.view(-1, prod(shape.stored))
@@ -173,13 +179,18 @@ class Shared:
         return self._shape.seen(scaled.view(*places.shape, *self._shape.stored))
 
 
-def _inputs_at(rows: Rows, replica: Replica, positions: Array) -> Array:
-    """Inputs [n, …] at training positions, corrupted where the replica says so."""
-    inputs = rows.scaled(replica.index[positions])
+def _inputs_at(rows: Rows, replica: Replica, positions: Array, dtype: torch.dtype) -> Tensor:
+    """Inputs [n, …] at training positions, corrupted where the replica says so.
+
+    Corruption itself is done in float32 whatever the network's type: it belongs to the data.
+    """
+    inputs = rows.scaled(replica.index[positions], dtype)
     if replica.alter is not None and replica.altered is not None:
-        chosen = np.isin(positions, replica.altered)
-        if chosen.any():
-            inputs[chosen] = replica.alter(inputs[chosen], positions[chosen])
+        chosen = np.flatnonzero(np.isin(positions, replica.altered))
+        if len(chosen):
+            clean = rows.scaled(replica.index[positions[chosen]], torch.float32).numpy()
+            altered = torch.from_numpy(replica.alter(clean, positions[chosen]))
+            inputs[torch.from_numpy(chosen)] = altered.to(dtype)
     return inputs
 
 
@@ -191,6 +202,7 @@ class TrainingData:
         sources: S, 0 where samples have no source.
         targets: [K, N] int64 classes, or numbers of the network's type.
         source: [K, N] int64, or None.
+        noise_variance: [K, N] of the network's type, or None.
     """
 
     def __init__(
@@ -211,6 +223,8 @@ class TrainingData:
         self.targets = stacked([replica.targets for replica in replicas], device)
         self.targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets.long()
         self.source, self.sources = _sources(replicas, device)
+        variances = _known([replica.noise_variance for replica in replicas])
+        self.noise_variance = stacked(variances, device).to(dtype) if variances else None
         fits = len(replicas) * self.samples * rows.bytes_as(dtype) <= ARRANGED_BYTES
         altered = any(replica.alter is not None for replica in replicas)
         self.inputs: Arranged | Shared
@@ -218,6 +232,11 @@ class TrainingData:
             self.inputs = Arranged(rows, replicas, shape, dtype, device)
         else:
             self.inputs = Shared(rows, self.index, shape, dtype, device)
+
+    @property
+    def decisions(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
+        """Targets, sources and noise variances."""
+        return self.targets, self.source, self.noise_variance
 
     def single_source_batches(self, size: int) -> bool:
         """Whether every batch of `size` samples comes from one source; waits for the device."""
@@ -237,13 +256,18 @@ def stacked(arrays: Sequence[Array], device: torch.device) -> Tensor:
 
 
 def _sources(replicas: Sequence[Replica], device: torch.device) -> tuple[Tensor | None, int]:
-    ids = [replica.source for replica in replicas]
-    known = [source for source in ids if source is not None]
-    if len(known) < len(ids):
+    known = _known([replica.source for replica in replicas])
+    if not known:
         return None, 0
     flags = replicas[0].is_corrupt_source
     number = max(int(source.max()) for source in known) + 1 if flags is None else len(flags)
     return stacked(known, device).long(), number
+
+
+def _known(arrays: Sequence[Array | None]) -> list[Array]:
+    """One array per replica; none at all where one of them is missing."""
+    known = [array for array in arrays if array is not None]
+    return known if len(known) == len(arrays) else []
 
 
 class TestData:

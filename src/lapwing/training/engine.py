@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,7 +54,8 @@ class Training:
         samples: N, training positions.
         sources: S, 0 where samples have no source.
         alive: [K] bool; false once a replica has diverged.
-        diverged: for each replica None, or the epoch and the step in it (both 1-based) that ended it.
+        diverged: for each replica None, or the epoch and the step in it (both 1-based) that ended it; the
+            last step where the test showed it.
     """
 
     def __init__(
@@ -104,7 +106,7 @@ class Training:
         members = self._positions if members is None else members
         if self.data.layout == "mixed":
             members = members.gather(1, self._permutations(members.shape[1], purpose, self.epoch))
-        return self._gathered(self.data, members)
+        return self._gathered(self.data, members, self.settings.batch_size)
 
     def meta_batch(self, size: int) -> Batch:
         """`size` clean samples; which, is a function of seed and step only."""
@@ -113,16 +115,14 @@ class Training:
         size = min(size, self.meta.samples)
         turn, place = divmod(self.steps, self.meta.samples // size)
         order = self._permutations(self.meta.samples, "meta", turn)
-        return next(self._gathered(self.meta, order[:, place * size : (place + 1) * size]))
+        return next(self._gathered(self.meta, order[:, place * size : (place + 1) * size], size))
 
-    @torch.no_grad()
-    def full_pass(self, network: int = 0) -> Iterator[tuple[Batch, Tensor]]:
+    def full_pass(self, network: int = 0) -> Iterator[tuple[Batch, Any]]:
         """Every training sample in order of position, with the outputs of a network in evaluation."""
-        stack = self.networks[network]
-        stack.train(False)
-        for batch in self._gathered(self.data, self._positions):
-            yield batch, stack(batch.inputs)
-        stack.train(True)
+        for batch in self._gathered(self.data, self._positions, self.settings.batch_size):
+            with self._evaluating():
+                outputs = self.networks[network](batch.inputs)
+            yield batch, outputs
 
     def _permutations(self, number: int, purpose: str, turn: int) -> Tensor:
         orders = [torch.randperm(number, generator=generator(seed, purpose, turn)) for seed in self.seeds]
@@ -131,20 +131,18 @@ class Training:
     def _sliced(self, inputs: Arranged) -> Iterator[Batch]:
         """The batches of the layout `blocks`: views that are made once, the same in every epoch."""
         size = self.settings.batch_size
-        decisions = [cut(t, size) for t in (self.data.targets, self._positions)]
-        sources = itertools.repeat(None) if self.data.source is None else cut(self.data.source, size)
-        for rows, targets, index, source in zip(inputs.slices(size), *decisions, sources):  # noqa: B905
-            yield Batch(rows, targets, index, source)
+        decisions = _batched(self.data.decisions, size)
+        for rows, index, *decided in zip(inputs.slices(size), cut(self._positions, size), *decisions):  # noqa: B905
+            targets, source, noise_variance = decided
+            yield Batch(rows, targets, index, source, noise_variance)
 
-    def _gathered(self, data: TrainingData, positions: Tensor) -> Iterator[Batch]:
+    def _gathered(self, data: TrainingData, positions: Tensor, size: int) -> Iterator[Batch]:
         """Batches at positions [K, n]; what is small is gathered once, the inputs batch by batch."""
-        size = self.settings.batch_size
         places = cut(data.inputs.prepare(positions), size)
-        decisions = [cut(t, size) for t in (data.targets.gather(1, positions), positions)]
-        sources = cut(data.source.gather(1, positions), size) if data.source is not None else None
-        for number, place in enumerate(places):
-            targets, index = (parts[number] for parts in decisions)
-            yield Batch(data.inputs.gather(place), targets, index, sources[number] if sources else None)
+        decisions = [None if t is None else t.gather(1, positions) for t in data.decisions]
+        for place, index, *decided in zip(places, cut(positions, size), *_batched(decisions, size)):  # noqa: B905
+            targets, source, noise_variance = decided
+            yield Batch(data.inputs.gather(place), targets, index, source, noise_variance)
 
     def source_of(self, batch: Batch) -> Tensor:
         """The source ids [K, B] of a batch.
@@ -210,8 +208,8 @@ class Training:
         self.method.on_epoch_start(self)
         self.method.run_epoch(self)
         self.method.on_epoch_end(self)
-        self._stop_diverged()
         measured = {**self._train_metrics(), **self.evaluate(test), **self._source_metrics()}
+        self._stop_diverged(measured["test/loss"])
         self.epoch += 1
         return {name: values.detach().to("cpu", torch.float64) for name, values in measured.items()}
 
@@ -223,11 +221,11 @@ class Training:
         settings = self.settings
         return learning_rate(settings.optimiser, settings.schedule, self.epoch, settings.epochs)
 
-    def _stop_diverged(self) -> None:
-        """Freeze the replicas that had an objective that is not finite, and remember where."""
-        objectives = torch.stack([torch.stack(values) for values in self._log.objectives])
-        finite = objectives.isfinite().all(1)
-        first = finite.long().cumprod(0).sum(0)
+    def _stop_diverged(self, test_loss: Tensor) -> None:
+        """Freeze the replicas with an objective or a test loss [K] that is not finite, and remember where."""
+        steps = [torch.stack(values).isfinite().all(0) for values in self._log.objectives]
+        finite = torch.stack([*steps, test_loss.isfinite()])
+        first = finite.long().cumprod(0).sum(0).clamp(max=max(len(steps) - 1, 0))
         self.alive &= finite.all(0)
         self._all_alive = bool(self.alive.all())
         if self._all_alive:
@@ -239,10 +237,12 @@ class Training:
     # -- measuring ---------------------------------------------------------------------------------
 
     def _train_metrics(self) -> dict[str, Tensor]:
-        log = self._log
-        source = torch.cat(log.sources, 1) if log.sources else None
-        correct = torch.cat(log.correct, 1) if log.correct else None
-        return train_metrics(torch.cat(log.losses, 1), correct, source, self.sources)
+        """Those of all steps; NaN where the method took none."""
+        log, nothing = self._log, torch.empty(self.replicas, 0, dtype=self.dtype, device=self.device)
+        losses = torch.cat([nothing, *log.losses], 1)
+        correct = torch.cat([nothing.bool(), *log.correct], 1) if self.classes is not None else None
+        source = torch.cat([nothing.long(), *log.sources], 1) if self.sources else None
+        return train_metrics(losses, correct, source, self.sources)
 
     def _source_metrics(self) -> dict[str, Tensor]:
         found = self.method.source_diagnostics()
@@ -250,11 +250,21 @@ class Training:
             return {}
         return {"source/unreliability": found.unreliability, "source/multiplier": found.multiplier}
 
-    @torch.no_grad()
+    @contextlib.contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """All networks in evaluation, and no gradients."""
+        with contextlib.ExitStack() as modes, torch.no_grad():
+            for network in self.networks:
+                modes.enter_context(network.evaluating())
+            yield
+
     def evaluate(self, test: TestData) -> dict[str, Tensor]:
-        """Loss and accuracies [K] of the first network on the test rows."""
-        network = self.networks[0]
-        network.train(False)
+        """Loss and accuracies [K] on the test rows of what the method predicts."""
+        with self._evaluating():
+            sums = self._summed(test)
+        return {name: values / test.samples for name, values in sums.items()}
+
+    def _summed(self, test: TestData) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
         for start, stop in test.chunks(EVALUATED):
             inputs, targets = test.take(self.replicas, start, stop)
@@ -262,8 +272,7 @@ class Training:
             losses = self.sample_losses(outputs, targets)
             for name, values in test_metrics(losses, outputs, targets, self.classes).items():
                 sums[name] = sums[name] + values if name in sums else values
-        network.train(True)
-        return {name: values / test.samples for name, values in sums.items()}
+        return sums
 
     # -- state -------------------------------------------------------------------------------------
 
@@ -298,12 +307,17 @@ class Training:
         """Go on where another training of the same runs was."""
         self.epoch, self.steps = counters["epoch"], counters["steps"]
         for name, tensor in self._live().items():
-            tensor.copy_(state[name])
+            tensor.copy_(state[name].view_as(tensor))  # never broadcast
         for number, (network, optimiser) in enumerate(zip(self.networks, self.optimisers, strict=True)):
             network.calls = counters["calls"][number]
             kept = [_below(f"network_{number}/optimiser/{name}/", state) for name in network.parameters]
             optimiser.load(kept)
         self._all_alive = bool(self.alive.all())
+
+
+def _batched(decisions: Sequence[Tensor | None], size: int) -> list[Iterable[Any]]:
+    """[K, n] each as views [K, B]; None again and again for what is not known."""
+    return [itertools.repeat(None) if t is None else cut(t, size) for t in decisions]
 
 
 def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:

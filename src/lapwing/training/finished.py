@@ -11,16 +11,18 @@ The key is a hash of what decides the numbers. What is read is checked; what is 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
 import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
 
@@ -31,9 +33,19 @@ from lapwing.training.settings import RunSettings
 
 log = logging.getLogger(__name__)
 
+NOT_WHAT_WAS_WRITTEN = (files.DamagedFile, files.MissingFile, KeyError, TypeError)
+"""What sets a file aside; one that merely cannot be read now is left alone."""
+
+
+def data_digest(path: Path) -> str:
+    """A hash of all of a prepared file that decides numbers; only its header is read."""
+    about = files.read_about(path)
+    decisive = {name: about.get(name) for name in ("scale", "task", "classes")}
+    return files.content_key({"content": files.content_hash(path), **decisive}, length=64)
+
 
 def run_key(settings: RunSettings, data: str) -> str:
-    """The key of a cell's runs: its settings and the content hash of the prepared data."""
+    """The key of a cell's runs: its settings and the digest of the prepared data."""
     return files.content_key({"settings": settings.model_dump(mode="json"), "data": data}, length=16)
 
 
@@ -91,19 +103,28 @@ class FinishedRuns:
                 raise files.DamagedFile(folder, "it belongs to another run")
             metrics = files.read_table(folder / "metrics.parquet")
             return FinishedRun(metrics, files.read_table(folder / "sources.parquet"), about)
-        except (UserError, KeyError, TypeError) as error:
-            self._set_aside(folder, error)
+        except NOT_WHAT_WAS_WRITTEN as error:
+            self.set_aside(folder, error)
             return None
 
     def write(self, seed: int, run: FinishedRun) -> None:
-        """Keep a finished run: written aside, then renamed, so that it is whole or absent."""
+        """Keep a finished run: written aside, then renamed, so that it is whole or absent.
+
+        A run that is there already, because a file system knows no locks, stays as it is.
+        """
         self._clear_leftovers(seed)
         aside = self.folder / f"part-{os.getpid()}-seed={seed}"
         what = {"key": self.key, "seed": seed}
         files.write_table(aside / "metrics.parquet", run.metrics, what)
         files.write_table(aside / "sources.parquet", run.sources, what)
         files.write_json(aside / "run.json", run.about, what)
-        aside.rename(self._run(seed))
+        try:
+            aside.rename(self._run(seed))
+        except OSError as error:
+            shutil.rmtree(aside, ignore_errors=True)
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise UserError(f"{self._run(seed)} cannot be written: {error.strerror}.") from error
+        files.sync(self.folder)
 
     def _run(self, seed: int) -> Path:
         return self.folder / f"seed={seed}"
@@ -113,9 +134,13 @@ class FinishedRuns:
         for path in self.folder.glob(f"part-*-seed={seed}"):
             shutil.rmtree(path, ignore_errors=True)
 
-    def _set_aside(self, path: Path, error: Exception) -> None:
+    def set_aside(self, path: Path, error: Exception) -> None:
+        """Rename what is of no use, and say so; another process may have done it before."""
         aside = path.with_name(f"damaged-{time.time_ns()}-{path.name}")
-        path.rename(aside)
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return
         log.warning("%s was set aside as %s and is trained again: %s", path, aside.name, error)
 
     # -- locks -------------------------------------------------------------------------------------
@@ -129,13 +154,21 @@ class FinishedRuns:
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             for seed in sorted(seeds):
-                file = held.enter_context((self.folder / f"lock-seed={seed}").open("w"))
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    log.info("run %s seed %d: another process trains it, waiting", self.key, seed)
-                    fcntl.flock(file, fcntl.LOCK_EX)
+                self._lock(held.enter_context((self.folder / f"lock-seed={seed}").open("a+")), seed)
             yield
+
+    def _lock(self, file: TextIO, seed: int) -> None:
+        """Lock an open file; it then says by whom it is locked."""
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            log.info("run %s seed %d: %s trains it, waiting", self.key, seed, holder)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        file.flush()
 
     # -- checkpoints -------------------------------------------------------------------------------
 
@@ -170,7 +203,7 @@ class FinishedRuns:
     def _concerns(self, path: Path, pending: Sequence[int]) -> bool:
         try:
             return not set(files.read_about(path)["seeds"]).isdisjoint(pending)
-        except (UserError, KeyError, TypeError):
+        except NOT_WHAT_WAS_WRITTEN:
             return True  # to be set aside when it is read
 
     def _load(self, path: Path) -> Checkpoint | None:
@@ -178,9 +211,11 @@ class FinishedRuns:
             arrays, about = files.read_arrays(path)
             if about["key"] != self.key:
                 raise files.DamagedFile(path, "it belongs to other runs")
+            if not isinstance(about["counters"]["epoch"], int):
+                raise files.DamagedFile(path, "it does not say after which epoch it was written")
             return Checkpoint(path, tuple(about["seeds"]), arrays, about)
-        except (UserError, KeyError, TypeError) as error:
-            self._set_aside(path, error)
+        except NOT_WHAT_WAS_WRITTEN as error:
+            self.set_aside(path, error)
             return None
 
     def forget_checkpoints(self) -> None:

@@ -27,7 +27,7 @@ from lapwing.models import models
 from lapwing.schema import validate
 from lapwing.training.data import Replica, Rows, TestData, TrainingData, widest_stack
 from lapwing.training.engine import DTYPES, Training
-from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, run_key
+from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, data_digest, run_key
 from lapwing.training.metrics import History, extended, metrics_table, sources_table
 from lapwing.training.settings import RunSettings, TrainingSettings
 from lapwing.training.stack import Build, build_replica, choose_backend, has_convolutions
@@ -60,6 +60,8 @@ class Trainee:
     test_index: Mapping[int, Array] | None = None
     """By seed, where the study splits the test rows off."""
     classes: int | None = None
+    train_targets: Array | None = None
+    """The true ones of all rows; the targets of a replica's meta set."""
 
 
 @dataclass
@@ -85,7 +87,7 @@ class Environment:
         """This process; the accelerator where there is one."""
         chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-        return cls(torch.device(chosen), _git_commit(), {**versions, "lapwing": _own_version()})
+        return cls(torch.device(chosen), git_commit(Path(__file__)), {**versions, "lapwing": _own_version()})
 
 
 def train_part(
@@ -172,13 +174,14 @@ class _Inputs:
                 test_index[seed] = arrays["test_index"]
         part = "train" if test_index else "test"
         return Trainee(
-            settings=self.cell.settings,
+            settings=self.cell.settings.training,
             rows=Rows(prepared["train/inputs"], about["scale"]),
             test_rows=Rows(prepared[f"{part}/inputs"], about["scale"]),
             test_targets=prepared[f"{part}/targets"],
             replicas=replicas,
             test_index=test_index or None,
             classes=about["classes"] if about["task"] == "classification" else None,
+            train_targets=prepared["train/targets"],
         )
 
 
@@ -193,7 +196,7 @@ def _needed(known: Mapping[Any, Path], key: Any, what: str) -> Path:
 
 def train_cell(cell: Cell, inputs: _Inputs, folder: Path, environment: Environment) -> dict[int, FinishedRun]:
     """All runs of a cell by seed, in the order asked for; those not finished are trained."""
-    store = FinishedRuns(folder, run_key(cell.settings, files.content_hash(inputs.data)))
+    store = FinishedRuns(folder, run_key(cell.settings, data_digest(inputs.data)))
     with store.locked(cell.seeds):
         found = {seed: store.read(seed) for seed in cell.seeds}
         runs = {seed: _found(run) for seed, run in found.items() if run is not None}
@@ -276,9 +279,8 @@ def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tup
         "device": device,
         "channels_last": device.type == "cpu" and has_convolutions(network),
     }
-    data = TrainingData(
-        trainee.rows, [trainee.replicas[seed] for seed in seeds], layout=settings.layout, **places
-    )
+    replicas = [trainee.replicas[seed] for seed in seeds]
+    data = TrainingData(trainee.rows, replicas, layout=settings.layout, **places)
     index = None if trainee.test_index is None else [trainee.test_index[seed] for seed in seeds]
     targets = [trainee.test_targets] if index is None else [trainee.test_targets[rows] for rows in index]
     test = TestData(trainee.test_rows, targets, index, **places)
@@ -287,10 +289,24 @@ def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tup
     hyperparameters = validate(
         kind.Hyperparameters, settings.method.options, f"options of {settings.method.name}"
     )
+    meta = _meta_set(trainee, replicas, places)
+    method = kind(hyperparameters)
     training = Training(
-        settings, kind(hyperparameters), build, seeds, data, classes=trainee.classes, backend=backend
+        settings, method, build, seeds, data, classes=trainee.classes, backend=backend, meta=meta
     )
     return training, test
+
+
+def _meta_set(
+    trainee: Trainee, replicas: Sequence[Replica], places: Mapping[str, Any]
+) -> TrainingData | None:
+    """The clean samples that the artefacts set aside; None where one of them does not."""
+    targets, clean = trainee.train_targets, []
+    for replica in replicas:
+        if replica.meta_index is None or targets is None:
+            return None
+        clean.append(Replica(replica.seed, replica.meta_index, targets[replica.meta_index]))
+    return TrainingData(trainee.rows, clean, layout="mixed", **places)
 
 
 def _train_stack(
@@ -301,8 +317,7 @@ def _train_stack(
     store: FinishedRuns,
     environment: Environment,
 ) -> dict[int, FinishedRun]:
-    training, test = prepare(trainee, seeds, environment.device)
-    progress = Progress() if checkpoint is None else resume(training, checkpoint)
+    training, test, progress = _begun(trainee, seeds, checkpoint, store, environment.device)
     if progress.resumed:
         log.info("%s: seeds %s go on after epoch %d", cell, list(seeds), progress.resumed)
     while training.epoch < trainee.settings.epochs and bool(training.alive.any()):
@@ -315,6 +330,24 @@ def _train_stack(
         runs[seed] = finished_run(training, progress, row, trainee.replicas[seed].is_corrupt_source, about)
         store.write(seed, runs[seed])
     return runs
+
+
+def _begun(
+    trainee: Trainee,
+    seeds: Sequence[int],
+    checkpoint: Checkpoint | None,
+    store: FinishedRuns,
+    device: torch.device,
+) -> tuple[Training, TestData, Progress]:
+    """A stack where its checkpoint is; one that does not fit is set aside, and the stack begins anew."""
+    training, test = prepare(trainee, seeds, device)
+    if checkpoint is None:
+        return training, test, Progress()
+    try:
+        return training, test, resume(training, checkpoint)
+    except (LookupError, RuntimeError, TypeError, ValueError) as error:
+        store.set_aside(checkpoint.path, error)
+        return *prepare(trainee, seeds, device), Progress()
 
 
 def train_one_epoch(training: Training, test: TestData, progress: Progress, name: str) -> None:
@@ -416,11 +449,20 @@ def _own_version() -> str:
         return "not installed"
 
 
-def _git_commit() -> str | None:
-    """The commit of the checkout that this package runs from; None outside one."""
+def git_commit(file: Path) -> str | None:
+    """The commit of the checkout that tracks a file, with `-dirty` where it was changed; None without one.
+
+    An installed package may lie inside somebody's checkout without being part of it.
+    """
+    tracked = _git(file.parent, "ls-files", "--error-unmatch", file.name)
+    return tracked and _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git answers about a folder; None where it cannot."""
     git = shutil.which("git")
     if git is None:
         return None
-    command = [git, "-C", str(Path(__file__).parent), "rev-parse", "HEAD"]
+    command = [git, "-C", str(folder), *words]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
     return answer.stdout.strip() if answer.returncode == 0 else None

@@ -42,7 +42,8 @@ def train_metrics(
 def test_metrics(losses: Tensor, outputs: Tensor, targets: Tensor, classes: int | None) -> dict[str, Tensor]:
     """Sums over samples: losses [K, B], outputs [K, B, C], targets [K, B] → metric → [K].
 
-    Of classes with equal outputs the first ranks first, so that a network without an opinion gets no credit.
+    Of classes with equal outputs the first ranks first, so that a network without an opinion gets no credit;
+    nor does one get any for a sample with an output that is not finite.
     """
     found = {"test/loss": losses.double().sum(1)}
     if classes is None:
@@ -50,6 +51,7 @@ def test_metrics(losses: Tensor, outputs: Tensor, targets: Tensor, classes: int 
     mine = outputs.gather(-1, targets.unsqueeze(-1))
     before = torch.arange(classes, device=outputs.device) < targets.unsqueeze(-1)
     rank = ((outputs > mine) | ((outputs == mine) & before)).sum(-1)
+    rank = rank.where(outputs.isfinite().all(-1), classes)
     tops = (1, 2, 5) if classes > 5 else (1, 2)
     return found | {f"test/top_{k}": (rank < k).double().sum(1) for k in tops}
 

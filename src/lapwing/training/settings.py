@@ -2,10 +2,12 @@
 
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from lapwing.corruption.base import CorruptionSettings
-from lapwing.schema import Closed, Name
+from lapwing.methods import methods
+from lapwing.models import models
+from lapwing.schema import Closed, Name, validate
 
 ENGINE_VERSION = 1
 """Raised when the engine itself gives other numbers: every run is then trained anew."""
@@ -49,6 +51,14 @@ class Schedule(Closed):
     factor: float = Field(0.1, gt=0)
     """Step: what the learning rate is multiplied by."""
 
+    @model_validator(mode="after")
+    def _only_its_own_arguments(self) -> "Schedule":
+        for argument, owner in (("minimum", "cosine"), ("every", "step"), ("factor", "step")):
+            default = type(self).model_fields[argument].default
+            if self.name != owner and getattr(self, argument) != default:
+                raise ValueError(f"{argument} belongs to {owner}, the schedule is {self.name}")
+        return self
+
 
 class Versioned(Closed):
     """A model or method: its key, the version of its numbers, its options."""
@@ -56,6 +66,11 @@ class Versioned(Closed):
     name: Name
     version: int
     options: dict[str, Any]
+
+    def whole(self, options: type[Closed]) -> "Versioned":
+        """With the options that were left out, so that equal settings have equal keys."""
+        filled = validate(options, self.options, f"options of {self.name}")
+        return self.model_copy(update={"options": filled.model_dump(mode="json")})
 
 
 class TrainingSettings(Closed):
@@ -71,6 +86,16 @@ class TrainingSettings(Closed):
     precision: Precision = "float32"
     engine: int = ENGINE_VERSION
 
+    @field_validator("model")
+    @classmethod
+    def _whole_model(cls, model: Versioned) -> Versioned:
+        return model.whole(models.get(model.name).Options)
+
+    @field_validator("method")
+    @classmethod
+    def _whole_method(cls, method: Versioned) -> Versioned:
+        return method.whole(methods.get(method.name).Hyperparameters)
+
 
 class RunSettings(TrainingSettings):
     """A cell: all that decides the numbers of its runs, the seed aside.
@@ -80,3 +105,8 @@ class RunSettings(TrainingSettings):
 
     corruption: CorruptionSettings
     """Data set, split, sources and what is corrupted."""
+
+    @property
+    def training(self) -> TrainingSettings:
+        """What a method may see of it: nothing about corruption."""
+        return TrainingSettings(**{name: getattr(self, name) for name in TrainingSettings.model_fields})

@@ -8,7 +8,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
+from torch.utils._pytree import tree_map
 
+from lapwing.errors import UserError
 from lapwing.training.layers import Dropout, Layers
 from lapwing.training.randomness import derive
 
@@ -17,6 +19,7 @@ Build = Callable[[], nn.Module]
 
 Convolution = nn.modules.conv._ConvNd
 BatchNorm = nn.modules.batchnorm._BatchNorm
+TorchDropout = nn.modules.dropout._DropoutNd
 
 
 def per_replica(values: Tensor, like: Tensor) -> Tensor:
@@ -48,11 +51,19 @@ def build_replica(build: Build, seed: int, network: int) -> nn.Module:
 
     The first network of a run draws from the global generator seeded with the run seed itself, as
     published (spec lap-core 6.1); further ones (co-teaching) have streams of their own.
+
+    Raises:
+        UserError: a layer draws its dropout masks from torch's global generator.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed if network == 0 else derive(seed, "initialisation", network))
         module = build()
     for name, layer in module.named_modules():
+        if isinstance(layer, TorchDropout):
+            raise UserError(
+                f"layer {name} of the model is torch's {type(layer).__name__}, whose masks depend on which "
+                "seeds train together; use lapwing.training.layers.Dropout."
+            )
         if isinstance(layer, Dropout):
             layer.key.fill_(derive(seed, "dropout", network, name) & 0x7FFFFFFF)
     return module
@@ -66,7 +77,7 @@ def _laid_out(parameter: Tensor, backend: Backend) -> Tensor:
 
 
 class Stack:
-    """K replicas of one network; called with [K, B, ...], returns [K, B, ...].
+    """K replicas of one network; called with [K, B, ...], returns [K, B, ...], or a tuple of such tensors.
 
     `loop` runs one replica after another in plain PyTorch, `vmap` runs them together, `native` uses
     the network's own `forward_stacked`. All three share parameters, names and numbers.
@@ -101,7 +112,7 @@ class Stack:
         self._dropouts = [layer for layer in self.module.modules() if isinstance(layer, Dropout)]
         self._kept_away: set[str] = set()
 
-    def __call__(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Tensor:
+    def __call__(self, inputs: Tensor, parameters: Mapping[str, Tensor] | None = None) -> Any:
         """Run every replica on its own inputs.
 
         Args:
@@ -115,32 +126,42 @@ class Stack:
         parameters = self.parameters if parameters is None else parameters
         buffers = {name: b for name, b in self.buffers.items() if name not in self._kept_away}
         if self.backend == "native":
-            outputs: Tensor = self.module.forward_stacked(inputs, {**parameters, **buffers})  # type: ignore[operator]
-            return outputs
+            return self.module.forward_stacked(inputs, {**parameters, **buffers})  # type: ignore[operator]
         if self.backend == "vmap":
             return vmap(self._run_one)(parameters, buffers, inputs)
         return self._run_in_turn(parameters, buffers, inputs)
 
-    def _run_one(self, parameters: Any, buffers: Any, inputs: Tensor) -> Tensor:
-        outputs: Tensor = functional_call(self.module, (parameters, buffers), (inputs,))
-        return outputs
+    def _run_one(self, parameters: Any, buffers: Any, inputs: Tensor) -> Any:
+        return functional_call(self.module, (parameters, buffers), (inputs,))
 
     def _run_in_turn(
         self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], inputs: Tensor
-    ) -> Tensor:
+    ) -> Any:
         if self.replicas == 1:  # views, whose gradients need no copies
             alone = {name: p.squeeze(0) for name, p in parameters.items()}
-            return self._run_one(alone, {name: b[0] for name, b in buffers.items()}, inputs[0]).unsqueeze(0)
+            outputs = self._run_one(alone, {name: b[0] for name, b in buffers.items()}, inputs[0])
+            return tree_map(lambda tensor: tensor.unsqueeze(0), outputs)
         unbound = {name: p.unbind(0) for name, p in parameters.items()}
-        outputs = []
+        each = []
         for k in range(self.replicas):
             row = {name: rows[k] for name, rows in unbound.items()}
-            outputs.append(self._run_one(row, {name: b[k] for name, b in buffers.items()}, inputs[k]))
-        return torch.stack(outputs)
+            each.append(self._run_one(row, {name: b[k] for name, b in buffers.items()}, inputs[k]))
+        return tree_map(lambda *rows: torch.stack(rows), *each)
 
     def train(self, mode: bool = True) -> None:
         """Switch between training and evaluation."""
         self.module.train(mode)
+
+    @contextlib.contextmanager
+    def evaluating(self) -> Iterator[None]:
+        """Evaluation in the block; each layer is what it was before when the block ends, however it does."""
+        before = [(layer, layer.training) for layer in self.module.modules()]
+        self.train(False)
+        try:
+            yield
+        finally:
+            for layer, mode in before:
+                layer.training = mode
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
@@ -148,24 +169,25 @@ class Stack:
 
         `torch.func.grad` and `jvp` refuse a network that updates a buffer (spec other-methods 1.3, rule a).
         """
-        calls, mode = self.calls, self.module.training
+        calls, kept_away = self.calls, set(self._kept_away)
         norms = {name: layer for name, layer in self.module.named_modules() if isinstance(layer, BatchNorm)}
-        held = {name: dict(norm._buffers) for name, norm in norms.items()}
+        held = {name: (norm.track_running_stats, dict(norm._buffers)) for name, norm in norms.items()}
+        modes = [dropout.training for dropout in self._dropouts]
         for dropout in self._dropouts:
             dropout.eval()
         for name, norm in norms.items():
             norm.track_running_stats = False
             norm._buffers.update(dict.fromkeys(norm._buffers))
-            self._kept_away |= {f"{name}.{buffer}" for buffer in held[name]}
+            self._kept_away |= {f"{name}.{buffer}" for buffer in norm._buffers}
         try:
             yield
         finally:
-            self.calls = calls
-            self._kept_away.clear()
+            self.calls, self._kept_away = calls, kept_away
             for name, norm in norms.items():
-                norm.track_running_stats = True
-                norm._buffers.update(held[name])
-            self.module.train(mode)
+                norm.track_running_stats, buffers = held[name]
+                norm._buffers.update(buffers)
+            for dropout, mode in zip(self._dropouts, modes, strict=True):
+                dropout.training = mode
 
     def replica(self, build: Build, row: int) -> nn.Module:
         """Replica `row` as an ordinary network of its own."""
