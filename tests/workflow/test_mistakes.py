@@ -15,7 +15,7 @@ pytestmark = pytest.mark.workflow
     ("words", "sentence"),
     [
         (["tinny"], "There is no target tinny; did you mean tiny?"),
-        (["train"], "There is no target train; known: all, report, tiny."),
+        (["train"], "There is no target train; did you mean tiny?"),
         (["--config", "finished_runs=Snakefile"], "config: finished_runs: Snakefile is no folder"),
         (["--config", "scal=demo"], "config: unknown key scal; did you mean scale?"),
         (["--config", "scale=papr"], "config: scale: Input should be 'demo' or 'paper' (it is 'papr')."),
