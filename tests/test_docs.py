@@ -52,7 +52,7 @@ def test_loop_of_the_readme_runs() -> None:
     loss = torch.nn.functional.cross_entropy(model(batch[0]), batch[1])
     loss.backward()
     before = model.weight.detach().clone()
-    exec(block("README.md", "python", 1), names | {"loss": loss, "source": 3})  # noqa: S102
+    exec(block("README.md", "python", 1), names | {"loss": loss, "source": 3})  # noqa: S102 - likewise
     assert not torch.equal(before, model.weight)
 
 

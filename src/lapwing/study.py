@@ -108,8 +108,7 @@ class Study(Closed):
             self._check_grid()
         elif self.conditions or self.special or self.axes:
             raise UserError("grid: a study with conditions needs axes: dataset, corruption and method.")
-        for axis in self.parts_by:
-            refuse_unknown([axis], self.grid, "parts_by: unknown axis")
+        refuse_unknown(self.parts_by, self.grid, "parts_by: unknown axis")
         for special in self.special:
             self._check_special(special)
         _ = self.cells  # builds, and so checks, every cell
@@ -279,7 +278,7 @@ def select(studies: Mapping[str, Study], only: Sequence[Mapping[str, Any]]) -> d
     Args:
         studies: by name.
         only: selections, of which a run must meet one; each is axis, or `seed`, → a value or several.
-            Values are compared as text, because the command line gives text. None: everything.
+            Values are compared as text, because the command line gives text. Empty: everything.
 
     Raises:
         UserError: an axis or a value that no study has; names the near ones.

@@ -247,6 +247,7 @@ class TrainingData:
 
 def cut(tensor: Tensor, size: int) -> tuple[Tensor, ...]:
     """[K, N, …] as views [K, B, …] of at most `size` positions."""
+    # torch annotates split in some of the versions that we support, and not in others
     return torch.split(tensor, size, 1)  # type: ignore[no-any-return,no-untyped-call,unused-ignore]
 
 

@@ -6,7 +6,7 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from lapwing.training.optimisers import StackedOptimiser, learning_rate, maker
 from lapwing.training.randomness import generator
 from lapwing.training.settings import TrainingSettings
 from lapwing.training.stack import Backend, Build, Stack
+
+Value = TypeVar("Value")
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -310,15 +312,16 @@ class Training:
             tensor.copy_(state[name].view_as(tensor))  # never broadcast
         for number, (network, optimiser) in enumerate(zip(self.networks, self.optimisers, strict=True)):
             network.calls = counters["calls"][number]
-            kept = [_below(f"network_{number}/optimiser/{name}/", state) for name in network.parameters]
+            kept = [below(f"network_{number}/optimiser/{name}/", state) for name in network.parameters]
             optimiser.load(kept)
         self._all_alive = bool(self.alive.all())
 
 
 def _batched(decisions: Sequence[Tensor | None], size: int) -> list[Iterable[Any]]:
-    """[K, n] each as views [K, B]; None again and again for what is not known."""
+    """[K, n] each as views [K, B]; None again and again for what is not known: zip cannot be strict then."""
     return [itertools.repeat(None) if t is None else cut(t, size) for t in decisions]
 
 
-def _below(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in state.items() if name.startswith(prefix)}
+def below(prefix: str, state: Mapping[str, Value]) -> dict[str, Value]:
+    """The entries whose names begin with `prefix`, by what follows it."""
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

@@ -26,7 +26,7 @@ from lapwing.methods import methods
 from lapwing.models import models
 from lapwing.schema import validate
 from lapwing.training.data import Replica, Rows, TestData, TrainingData, widest_stack
-from lapwing.training.engine import DTYPES, Training
+from lapwing.training.engine import DTYPES, Training, below
 from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, data_digest, run_key
 from lapwing.training.metrics import History, extended, metrics_table, sources_table
 from lapwing.training.settings import RunSettings, TrainingSettings
@@ -394,16 +394,12 @@ def save(store: FinishedRuns, training: Training, progress: Progress) -> None:
 def resume(training: Training, checkpoint: Checkpoint) -> Progress:
     """Put a new training where the checkpoint of its seeds, or of more seeds, is."""
     arrays = checkpoint.of(training.seeds)
-    state = {name: torch.from_numpy(a) for name, a in _below("state/", arrays).items()}
+    state = {name: torch.from_numpy(a) for name, a in below("state/", arrays).items()}
     training.load(state, checkpoint.about["counters"])
     ended = dict(zip(checkpoint.seeds, checkpoint.about["diverged"], strict=True))
     training.diverged = [None if ended[seed] is None else tuple(ended[seed]) for seed in training.seeds]
     share = len(training.seeds) / len(checkpoint.seeds)
-    return Progress(dict(_below("history/", arrays)), checkpoint.about["seconds"] * share, training.epoch)
-
-
-def _below(prefix: str, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+    return Progress(dict(below("history/", arrays)), checkpoint.about["seconds"] * share, training.epoch)
 
 
 # -- how it was made -------------------------------------------------------------------------------
