@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lapwing.methods import methods
 from tests.training.conftest import SEEDS, difference, run
 
 ADAM = {"name": "adam", "learning_rate": 0.01}
@@ -19,7 +20,10 @@ METHODS = {
     "standard": {"method": "standard"},
     "lap loss": {"method": "lap", "options": LAP_LOSS},
     "lap gradient": {"method": "lap", "options": LAP_GRADIENT, "layout": "blocks"},
+    "coteaching": {"method": "coteaching", "options": {"ramp_epochs": 2, "forget_rate": 0.4}},
+    "idpa": {"method": "idpa", "options": {"warmup_epochs": 0}},
 }
+METHODS |= {name: {"method": name} for name in methods.names() if name not in {*METHODS, "lap"}}
 
 
 @pytest.mark.parametrize("optimiser", [ADAM, SGD], ids=["adam", "sgd"])

@@ -1,47 +1,18 @@
-"""The contract hosts methods that use every hook: short versions of published ones, K = 5 against K = 1."""
+"""The contract hosts methods that use every hook: our own, and short versions of further published ones."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch.func import grad, jvp, vmap
 
-from lapwing.methods.base import Method, Need, Term
-from lapwing.training.stack import per_replica
+from lapwing.methods.base import Method, Need
 from tests.training.conftest import SEEDS, difference, run
+from tests.training.test_company import METHODS
 
 
 def kept(scores, number):
     ranks = scores.sort(dim=1, stable=True).indices.argsort(dim=1)
     return (ranks < number).to(scores.dtype)
-
-
-class CoTeaching(Method):
-    title, version, networks = "Co-teaching", 1, 2
-
-    def objectives(self, training, batch, outputs, losses):
-        number = int(0.8 * losses[0].shape[1])
-        masks = [kept(loss.detach(), number) for loss in losses]
-        return [
-            Term((theirs * loss).sum(1) / number) for loss, theirs in zip(losses, masks[::-1], strict=True)
-        ]
-
-
-class Cdr(Method):
-    title, version = "CDR", 1
-
-    def edit_gradients(self, training, batch, network, losses):
-        for parameter in network.parameters.values():
-            score = (parameter.detach() * parameter.grad).abs().flatten(1)
-            cut = score.median(1).values
-            parameter.grad.mul_((score >= cut[:, None]).view_as(parameter))
-
-
-class Nls(Method):
-    title, version = "NLS", 1
-
-    def sample_losses(self, training, outputs, batch):
-        logs = outputs.log_softmax(-1)
-        return -1.1 * logs.gather(-1, batch.targets[..., None]).squeeze(-1) + 0.1 * logs.mean(-1)
 
 
 class L2rw(Method):
@@ -82,60 +53,6 @@ class PrlG(Method):
         return kept(scores, int(0.8 * losses.shape[1]))
 
 
-class Idpa(Method):
-    title, version, state_names = "IDPA", 1, ("eta", "given")
-    needs = frozenset({Need.SAMPLE_INDEX})
-
-    def setup(self, training):
-        self.eta = torch.full((training.replicas, training.samples), 0.01, dtype=training.dtype)
-        self.given = torch.zeros_like(self.eta)
-
-    def on_epoch_start(self, training):
-        if training.epoch == 1:
-            parts = [o.softmax(-1).gather(-1, b.targets[..., None])[..., 0] for b, o in training.full_pass()]
-            self.given = torch.cat(parts, 1)
-
-    def after_step(self, training, batch, outputs, losses):
-        self.eta.scatter_(1, batch.index, self.eta.gather(1, batch.index) + 0.05 * losses[0].clamp(max=1))
-
-    def weights(self, training, batch, outputs, losses):
-        return 1 - 0.1 * self.eta.gather(1, batch.index) * self.given.gather(1, batch.index)
-
-
-class Arfl(Method):
-    title, version, state_names = "ARFL", 1, ("share",)
-    needs = frozenset({Need.SOURCES})
-
-    def setup(self, training):
-        self.share = torch.full(
-            (training.replicas, training.sources), 1 / training.sources, dtype=training.dtype
-        )
-
-    def run_epoch(self, training):
-        network, optimiser = training.networks[0], training.optimisers[0]
-        tensors = [p.detach() for p in network.parameters.values()]
-        start, total = [t.clone() for t in tensors], [torch.zeros_like(t) for t in tensors]
-        for client in range(training.sources):
-            members = (
-                (training.data.source == client)
-                .long()
-                .sort(dim=1, descending=True, stable=True)
-                .indices[:, :60]
-            )
-            for tensor, value in zip(tensors, start, strict=True):
-                tensor.copy_(value)
-            optimiser.restart()
-            for batch in training.batches(members, f"client {client}"):
-                training.step(batch)
-            for sum_, tensor in zip(total, tensors, strict=True):
-                sum_ += per_replica(self.share[:, client], tensor) * tensor
-        for tensor, value in zip(tensors, total, strict=True):
-            tensor.copy_(value)
-        losses = torch.cat([training.sample_losses(o, b.targets) for b, o in training.full_pass()], 1)
-        each = torch.zeros_like(self.share).scatter_add(1, training.data.source, losses)
-        self.share = (-each).softmax(1)
-
-
 class TwoHeads(Method):
     """As RRL: outputs are more than logits."""
 
@@ -154,7 +71,8 @@ class TwoHeads(Method):
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")  # torch's own, in jvp
 
-HOSTED = [CoTeaching, Cdr, Nls, L2rw, PrlG, Idpa, Arfl, TwoHeads]
+HOSTED = [L2rw, PrlG, TwoHeads]
+ALL = {**METHODS, **{method.title: {"method": method} for method in HOSTED}}
 
 
 CASES = [
@@ -178,22 +96,26 @@ def test_a_hosted_method_gives_a_seed_the_same_alone_and_in_company(make, method
     )
 
 
-@pytest.mark.parametrize("method", HOSTED)
-def test_a_hosted_method_goes_on_bit_equal_from_its_saved_state(make, method):
-    straight, test = make(SEEDS[:2], method=method, backend="native", meta=True)
+@pytest.mark.parametrize(("network", "backend"), [("mlp", "native"), ("norm", "vmap")])
+@pytest.mark.parametrize("case", ALL.values(), ids=ALL.keys())
+def test_a_method_goes_on_bit_equal_from_its_saved_state(make, case, network, backend):
+    if network == "norm" and case["method"] is PrlG:
+        network, backend = "mlp", "vmap"  # it needs a model without batch norm
+    case = {**case, "network": network, "backend": backend, "meta": True}
+    straight, test = make(SEEDS[:2], **case)
     run(straight, test, 1)
     state, counters = {name: t.clone() for name, t in straight.state().items()}, straight.counters()
-    resumed, test = make(SEEDS[:2], method=method, backend="native", meta=True)
+    resumed, test = make(SEEDS[:2], **case)
     resumed.load(state, counters)
     run(straight, test, 2)
     run(resumed, test, 2)
     assert max(difference(straight, row, resumed, row) for row in (0, 1)) == 0
 
 
-@pytest.mark.parametrize("method", HOSTED)
-def test_a_hosted_method_trains_otherwise_than_standard(make, method):
-    hosted, test = make(SEEDS[:1], method=method, meta=True)
-    standard, _ = make(SEEDS[:1])
+@pytest.mark.parametrize("name", sorted({*ALL} - {"standard"}))
+def test_a_method_trains_otherwise_than_standard(make, name):
+    hosted, test = make(SEEDS[:1], meta=True, **ALL[name])
+    standard, _ = make(SEEDS[:1], layout=hosted.settings.layout)
     for training in (hosted, standard):
         run(training, test)
     ours, theirs = (training.networks[0].parameters["output.weight"] for training in (hosted, standard))
@@ -204,9 +126,3 @@ def test_l2rw_gives_weight_to_some_samples(make):
     training, test = make(SEEDS[:2], method=L2rw, meta=True)
     run(training, test, 1)
     assert training.method.largest > 0
-
-
-def test_two_networks_of_a_run_start_differently(make):
-    training, _ = make(SEEDS[:1], method=CoTeaching)
-    one, other = (network.parameters["output.weight"] for network in training.networks)
-    assert not torch.equal(one, other)

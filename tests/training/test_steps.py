@@ -7,6 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from lapwing.methods.base import Method, Term
 from tests.training.conftest import SEEDS, difference, run
+from tests.training.test_company import METHODS
 
 SYNCS = {
     "aten._local_scalar_dense",
@@ -36,22 +37,31 @@ class CountSyncs(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-LOSS, GRADIENT = {"form": "loss", "warmup_iters": 0, "history_length": 2}, {"form": "gradient"}
+BLOCKS = {name: {**case, "layout": "blocks"} for name, case in METHODS.items()}
+CASES = {**METHODS, **{f"{name}, blocks": case for name, case in BLOCKS.items()}}
 
 
 @pytest.mark.parametrize("seeds", [SEEDS[:1], SEEDS], ids=["alone", "stacked"])
-@pytest.mark.parametrize(
-    ("options", "layout"),
-    [(None, "blocks"), (None, "mixed"), (LOSS, "blocks"), (LOSS, "mixed"), (GRADIENT, "blocks")],
-)
-def test_no_step_waits_for_the_device(make, seeds, options, layout):
-    method = {"method": "lap", "options": options} if options else {}
-    training, test = make(seeds, backend="native", layout=layout, **method)
+@pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
+def test_no_step_waits_for_the_device(make, seeds, case):
+    training, test = make(seeds, backend="native", **case)
     run(training, test, 1)
+    training.method.on_epoch_start(training)
     batches = training.batches()
     with CountSyncs() as counted:
         for _ in range(3):
             training.step(next(batches))
+    assert counted.found == []
+
+
+@pytest.mark.parametrize("case", METHODS.values(), ids=METHODS.keys())
+def test_no_method_waits_for_the_device_around_its_steps(make, case):
+    training, test = make(SEEDS, backend="native", **case)
+    run(training, test, 1)
+    with CountSyncs() as counted:
+        training.method.on_epoch_start(training)
+        training.method.run_epoch(training)
+        training.method.source_diagnostics()
     assert counted.found == []
 
 

@@ -30,7 +30,7 @@ Importing a method imports no torch: a study is checked without it.
 from __future__ import annotations
 
 import enum
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
@@ -40,6 +40,7 @@ from lapwing.schema import Closed
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from lapwing.training.data import Replica
     from lapwing.training.engine import Training
     from lapwing.training.settings import TrainingSettings
     from lapwing.training.stack import Stack
@@ -157,6 +158,11 @@ class Method:
         if unmet:
             need = min(unmet, key=lambda need: need.name)
             raise UserError(f"{where}: method {settings.method.name} needs {need.value}.")
+
+    @classmethod
+    def alike(cls, replica: Replica) -> Hashable:
+        """Seeds whose values are equal may train together; batches must be rectangular."""
+        return len(replica.index)
 
     # -- once per training ------------------------------------------------------------------------------
 
