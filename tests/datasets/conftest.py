@@ -8,6 +8,7 @@ import pickle
 import socketserver
 import tarfile
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -202,3 +203,13 @@ def cifar_batch(images: np.ndarray, **lists: list[Any]) -> bytes:
         {"data": images.reshape(len(images), math.prod(images.shape[1:])), **lists}
     )
     return buffer.getvalue().replace(b"cnumpy._core.multiarray\n", b"cnumpy.core.multiarray\n")
+
+
+def torch_file(content: Any, folder: str = "archive") -> bytes:
+    """What PyTorch writes for plain values and arrays: a zip file that holds a pickle of protocol 2."""
+    buffer = io.BytesIO()
+    pickled = content if isinstance(content, bytes) else pickle.dumps(content, 2)
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr(f"{folder}/data.pkl", pickled)
+        archive.writestr(f"{folder}/version", "3\n")
+    return buffer.getvalue()

@@ -11,7 +11,21 @@ import lapwing
 from lapwing.datasets import datasets
 from lapwing.datasets.base import Dataset
 
-KEYS = ["california_housing", "cifar_10", "cifar_100", "diabetes", "digits", "fashion_mnist"]
+KEYS = [
+    "california_housing",
+    "cifar_10",
+    "cifar_100",
+    "cifar_100n",
+    "cifar_10n",
+    "diabetes",
+    "difficult_data",
+    "difficult_digits",
+    "digits",
+    "digits_n",
+    "fashion_mnist",
+    "mnist",
+    "two_moons",
+]
 
 
 @pytest.fixture(params=KEYS)
@@ -45,13 +59,21 @@ def test_fetched_files_have_a_digest_an_address_and_a_place_in_the_mirror(datase
         assert ".." not in path.parts
 
 
+def test_what_is_used_beside_its_own_files_uses_nothing_itself(dataset: Dataset) -> None:
+    assert all(datasets.get(used).uses == () for used in dataset.uses)
+
+
+def test_groups_name_classes_of_the_dataset(dataset: Dataset) -> None:
+    assert all(set(classes) < set(range(dataset.classes or 0)) for classes in dataset.groups.values())
+
+
 def test_datasets_are_declared_without_torch_or_scikit_learn() -> None:
     code = (
         "import sys\n"
         "import lapwing.datasets.download, lapwing.datasets.prepare\n"
         "from lapwing.datasets import datasets\n"
         "[datasets.get(key) for key in datasets.names()]\n"
-        "print({'torch', 'sklearn', 'requests'} & set(sys.modules))\n"
+        "print({'torch', 'sklearn', 'requests', 'PIL'} & set(sys.modules))\n"
     )
     environment = {"PYTHONPATH": str(Path(lapwing.__file__).parents[1])}
     result = subprocess.run(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lapwing.datasets import remote
+from lapwing.datasets import fashion_mnist, remote
 from lapwing.datasets.base import Dataset, Member, RemoteFile, Terms
 from lapwing.datasets.download import check_available, download, download_files, missing_step
 from lapwing.datasets.raw import read_manifest, verify
@@ -504,6 +504,44 @@ def test_embedded_dataset_needs_nothing_but_gets_a_manifest(key: str, folder: Pa
     assert check_available(key, [], True, []) is None
     download(key, folder, [], True, [])
     assert read_json(folder / "manifest.json") == {}
+
+
+# -- a dataset that uses another -------------------------------------------------------------------
+
+
+def using(**more: Any) -> Dataset:
+    return dataset_of(uses=("fashion_mnist",), mirror_folder="", **more)
+
+
+def test_files_of_a_used_dataset_are_missed_under_its_name(folder: Path) -> None:
+    sentence = missing_step("small", using(), [], True, [], folder)
+    assert sentence
+    assert sentence.startswith("fashion_mnist: data.offline is true and no data.mirror is set")
+    assert missing_step("small", using(), [], False, [], folder) is None
+
+
+def test_files_of_a_used_dataset_may_lie_in_its_raw_folder_or_in_a_mirror(folder: Path) -> None:
+    names = [file.name for file in fashion_mnist.DATASET.files]
+    for place in (folder.with_name("fashion_mnist"), folder.parent.parent / "mirror" / "fashion-mnist"):
+        place.mkdir(parents=True)
+        for name in names:
+            (place / name).touch()
+    assert missing_step("small", using(), [], True, [], folder) is None
+    assert missing_step("small", using(), [folder.parent.parent / "mirror"], True, []) is None
+
+
+def test_terms_of_a_used_dataset_must_be_accepted_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    terms = Terms("zalando", "https://terms.example")
+    monkeypatch.setattr(fashion_mnist, "DATASET", replace(fashion_mnist.DATASET, terms=terms))
+    sentence = missing_step("small", using(), [], False, [], folder)
+    assert sentence
+    assert sentence.startswith("fashion_mnist: the terms of Fashion-MNIST")
+    assert missing_step("small", using(), [], False, ["zalando"], folder) is None
+
+
+def test_own_terms_come_first(folder: Path) -> None:
+    dataset = using(terms=Terms("own", "https://terms.example"))
+    assert "add own to data.accept" in (missing_step("small", dataset, [], True, [], folder) or "")
 
 
 def test_misspelt_dataset_is_told_with_the_nearest(folder: Path) -> None:

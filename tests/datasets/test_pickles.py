@@ -1,18 +1,22 @@
 """Official pickles are read; whatever else a pickle asks for is named and not run."""
 
+import codecs
 import collections
+import io
 import os
 import pickle
 import re
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from lapwing.datasets.pickles import read_batch, read_pickle
+from lapwing.datasets import pickles
+from lapwing.datasets.pickles import read_batch, read_pickle, read_torch_file
 from lapwing.errors import UserError
-from tests.datasets.conftest import cifar_batch
+from tests.datasets.conftest import cifar_batch, torch_file
 
 IMAGES = np.arange(4 * 3 * 32 * 32, dtype=np.uint32).astype(np.uint8).reshape(4, 3, 32, 32)
 
@@ -103,3 +107,193 @@ def test_pickle_that_is_no_batch_is_named(content: bytes, tmp_path: Path) -> Non
     path.write_bytes(content)
     with pytest.raises(UserError, match=str(path)):
         read_batch(path, b"labels")
+
+
+# -- arrays that are not what they say -----------------------------------------------------------------
+
+
+def pickled_array(**parts: Any) -> bytes:
+    """A pickle of an array of three numbers, with some parts of its description replaced."""
+    kind = Asks(np.dtype, parts.get("code", "i8"), False, True)
+    state = (1, parts.get("shape", (3,)), kind, False, parts.get("content", bytes(24)))
+
+    class Described:
+        def __reduce__(self) -> Any:
+            reconstruct = np.empty(0).__reduce__()[0]
+            return reconstruct, (np.ndarray, (0,), b"b"), state
+
+    return pickle.dumps(Described(), 4)
+
+
+def test_array_is_what_it_says(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(pickled_array(content=np.arange(3).tobytes()))
+    assert read_pickle(tmp_path / "file").tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("order", "CF")
+@pytest.mark.parametrize("code", ["<i8", ">i4", "<f4", "u1", "b1"])
+def test_arrays_of_numbers_come_back_as_they_were(code: str, order: Any, tmp_path: Path) -> None:
+    array = np.array(np.arange(6).reshape(2, 3) % 2, dtype=code, order=order)
+    (tmp_path / "file").write_bytes(pickle.dumps({"x": array}, 2))
+    found = read_pickle(tmp_path / "file")["x"]
+    assert found.dtype == array.dtype
+    assert np.array_equal(found, array)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"code": "O8", "content": [1, 2, 3]},
+        {"code": "V8"},
+        {"code": "U2"},
+        {"code": "M8[s]"},
+        {"code": "i8,i8"},
+        {"code": 7},
+        {"code": [("a", "O")]},
+        {"shape": (4,)},
+        {"shape": (2,)},
+        {"shape": (-3,)},
+        {"shape": (2**60, 2**60)},
+        {"shape": "three"},
+        {"content": "text"},
+        {"content": [1, 2, 3]},
+    ],
+    ids=str,
+)
+def test_array_of_anything_but_as_many_numbers_as_it_says_is_refused(
+    parts: dict[str, Any], tmp_path: Path
+) -> None:
+    assert "is not a whole pickle" in refusal(pickled_array(**parts), tmp_path)
+
+
+def test_type_that_is_changed_by_its_state_is_refused(tmp_path: Path) -> None:
+    class Changed:
+        def __reduce__(self) -> Any:
+            return np.dtype, ("i8", False, True), (3, "<", None, ("a",), {"a": 1}, 1000, 1, 63)
+
+    assert "is not a whole pickle" in refusal(pickle.dumps(Changed(), 2), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [("00", "hex"), ("text", "utf-16"), (b"bytes", "latin1"), ("\u20ac", "latin1")]
+)
+def test_text_becomes_bytes_in_one_way_only(arguments: tuple[Any, str], tmp_path: Path) -> None:
+    assert "is not a whole pickle" in refusal(pickle.dumps(Asks(codecs.encode, *arguments), 4), tmp_path)
+
+
+# -- zip files of PyTorch ------------------------------------------------------------------------------
+
+LABELS = {"clean_label": np.arange(300), "coarse": [1, 2, 300]}
+
+
+def torch_refusal(content: bytes, folder: Path) -> str:
+    path = folder / "labels.pt"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_torch_file(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("folder", ["archive", "CIFAR-100_human"])
+def test_arrays_that_torch_saved_are_read_without_it(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.pt").write_bytes(torch_file(LABELS, folder))
+    assert b"_codecs" in torch_file(LABELS)
+    found = read_torch_file(tmp_path / "labels.pt")
+    assert found["clean_label"].tolist() == list(range(300))
+    assert found["coarse"] == [1, 2, 300]
+
+
+def test_file_of_torch_itself_is_read(tmp_path: Path) -> None:
+    import torch
+
+    torch.save(LABELS, tmp_path / "labels.pt")
+    assert np.array_equal(read_torch_file(tmp_path / "labels.pt")["clean_label"], LABELS["clean_label"])
+
+
+def test_tensor_of_torch_is_named_and_not_made(tmp_path: Path) -> None:
+    import torch
+
+    torch.save({"clean_label": torch.arange(3)}, tmp_path / "tensor.pt")
+    assert "asks for torch" in torch_refusal((tmp_path / "tensor.pt").read_bytes(), tmp_path)
+
+
+def test_call_inside_a_zip_file_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sentence = torch_refusal(torch_file(Asks(os.system, "touch evil")), tmp_path)
+    assert re.search(r"it asks for (posix|nt)\.system", sentence)
+    assert os.listdir(tmp_path) == ["labels.pt"]
+
+
+def other_zip(name: str, content: bytes = b"", compression: int = zipfile.ZIP_STORED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
+        archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def flipped(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        pickle.dumps(LABELS, 2),
+        torch_file(LABELS)[:-30],
+        flipped(torch_file(LABELS)),
+        other_zip("archive/other.pkl"),
+        other_zip("data.pkl"),
+        other_zip("../archive/data.pkl"),
+        torch_file(b"no pickle"),
+        torch_file(b""),
+    ],
+    ids=[
+        "empty",
+        "pickle",
+        "truncated",
+        "flipped",
+        "other",
+        "no folder",
+        "path",
+        "no pickle",
+        "empty pickle",
+    ],
+)
+def test_other_files_than_those_of_torch_are_named(content: bytes, tmp_path: Path) -> None:
+    torch_refusal(content, tmp_path)
+
+
+def test_zip_file_that_would_become_huge_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pickles, "_LARGEST", 1000)
+    bomb = other_zip("archive/data.pkl", bytes(10**6), zipfile.ZIP_DEFLATED)
+    assert "a small data.pkl in a zip" in torch_refusal(bomb, tmp_path)
+
+
+def sentence_about(content: bytes, path: Path) -> str:
+    """What is said of a file; nothing where it can be read."""
+    path.write_bytes(content)
+    try:
+        (read_torch_file if content.startswith(b"PK") else read_pickle)(path)
+    except UserError as refused:
+        return str(refused)
+    return ""
+
+
+@pytest.mark.parametrize("content", [torch_file(LABELS), pickle.dumps(LABELS, 2)], ids=["zip", "pickle"])
+def test_whatever_bytes_are_changed_is_at_most_told(content: bytes, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    sentences = []
+    for _ in range(1000):
+        changed = bytearray(content)
+        for place in generator.integers(2, len(content), 3):
+            changed[place] = generator.integers(256)
+        sentences.append(sentence_about(changed, tmp_path / "file"))
+    told = [sentence for sentence in sentences if sentence]
+    assert told
+    assert all(sentence.startswith(f"{tmp_path}/file ") and "\n" not in sentence for sentence in told)

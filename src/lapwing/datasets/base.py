@@ -102,13 +102,40 @@ class Terms:
     """Where they are to be read."""
 
 
+Kind = Literal["source", "labels", "detail"]
+"""What a further array holds, int64 [N].
+
+`source`: who supplied each training row, 0 to S - 1, none left out. `labels`: other labels of the
+training rows, 0 to classes - 1. `detail`: what only the dataset's `view` reads, of the rows of each split.
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What a seed takes of the prepared data; rows not named are left aside."""
+
+    train: Array
+    """Rows of `train/inputs`, int64 [N]."""
+    train_targets: Array
+    """The targets of these rows, int64 [N]: the view may give other labels than the prepared file."""
+    test: Array
+    """Rows of `test/inputs`, int64 [M]."""
+    test_targets: Array
+    """The targets of these rows, int64 [M]."""
+    source: Array
+    """Who supplies each training row, int64 [N]: -1 where the study deals the row to one of its sources;
+    f >= 0 for a fixed source, which gets the id that follows f places after the last dealt one (the number
+    of dealt sources + f)."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
     """One published collection.
 
     `read` turns a complete raw folder into `train/inputs` (uint8 images [N, C, H, W], or float32
-    features [N, D]), `train/targets` (int64 [N]; float32 [N] for regression), and `test/inputs`,
-    `test/targets` where the collection has a test split.
+    features [N, D]), `train/targets` (int64 [N]; float32 [N] for regression), `test/inputs`,
+    `test/targets` where the collection has a test split, and the arrays of `further`. It finds the raw
+    folders of the datasets in `uses` beside its own: folder.parent / key.
     """
 
     title: str
@@ -128,6 +155,18 @@ class Dataset:
     mirror_folder: str = ""
     """The name of its folder in a mirror; empty where there are no files."""
     files: tuple[RemoteFile, ...] = field(default=())
+    uses: tuple[str, ...] = ()
+    """Other datasets whose raw folders are read too; these use none themselves."""
+    further: Mapping[str, Kind] = field(default_factory=dict)
+    """Arrays beside inputs and targets: `train/<name>` (and `test/<name>` of a `detail`)."""
+    groups: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Classes whose accuracy is reported apart: {"difficult": (10, 11)}."""
+    view: Callable[[Mapping[str, Array], int], View] | None = None
+    """(prepared arrays, seed) → what the seed takes of them; None: each seed takes everything."""
+
+    def splits_of(self, name: str) -> tuple[str, ...]:
+        """The splits for whose rows there is the further array `name`."""
+        return tuple(self.rows) if self.further[name] == "detail" else ("train",)
 
     @property
     def kept(self) -> tuple[Content, ...]:

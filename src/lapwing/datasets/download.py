@@ -61,7 +61,8 @@ def check_available(
 ) -> str | None:
     """The one thing that a person must do before `download` can succeed; None if there is none.
 
-    Cheap: looks for files and reads none. What is in the raw `folder` already needs no mirror.
+    Cheap: looks for files and reads none. What is in the raw `folder` already needs no mirror. Of the
+    datasets that it uses the same is asked; their raw folders lie beside `folder`.
     """
     return missing_step(dataset_key, datasets.get(dataset_key), mirrors, offline, accepted, folder)
 
@@ -75,6 +76,22 @@ def missing_step(
     folder: Path | None = None,
 ) -> str | None:
     """What `check_available` says, for a dataset that need not be registered."""
+    problem = _missing_step(key, dataset, mirrors, offline, accepted, folder)
+    for used in dataset.uses:
+        beside = folder.with_name(used) if folder else None
+        problem = problem or _missing_step(used, datasets.get(used), mirrors, offline, accepted, beside)
+    return problem
+
+
+def _missing_step(
+    key: str,
+    dataset: Dataset,
+    mirrors: Sequence[Path],
+    offline: bool,
+    accepted: Collection[str],
+    folder: Path | None,
+) -> str | None:
+    """What is missing of a dataset's own files."""
     problem = _permission(key, dataset, mirrors, accepted)
     if problem or not offline:
         return problem

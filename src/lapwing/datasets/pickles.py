@@ -1,15 +1,23 @@
-"""Read the pickled batches of official archives through an allow-list: a pickle is a program.
+"""Read pickled arrays of official files through an allow-list: a pickle is a program.
 
 The CIFAR batches were pickled by Python 2: a dictionary of byte strings, lists of numbers, and one
-NumPy array. That is all that may come out; anything else is named and not run.
+NumPy array. The labels of CIFAR-N are such a dictionary inside the zip file that PyTorch saves. That is
+all that may come out; anything else is named and not run. Not even NumPy's own code sees the
+description of an array: `_Numbers` and `_Array` take its place, which know plain numbers only.
 """
 
+import io
 import pickle
+import re
+import struct
+import zipfile
+import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from lapwing.datasets.base import MIB
 from lapwing.errors import UserError
 from lapwing.files import Array
 
@@ -25,23 +33,63 @@ _BAD_PICKLE = (
     OverflowError,
     RecursionError,
 )
+_BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
+_LARGEST = 64 * MIB
 
 
-def _empty_array(kind: object, shape: object, code: object) -> Array:
-    """What NumPy pickles begin with; the state that follows gives shape and content.
+class _Numbers:
+    """Stands for `numpy.dtype`: integers, floats or truth values of up to eight bytes."""
 
-    Takes the place of NumPy's own function, which would allocate any shape that it is told.
-    """
-    if kind is not np.ndarray or shape != (0,):
-        raise pickle.UnpicklingError("an array begins in an unusual way")
-    return np.ndarray((0,), np.int8)
+    def __init__(self, code: object, *_: object) -> None:
+        self.code = _text(code)
+        if not re.fullmatch("[uif][1248]|b1", self.code):
+            raise pickle.UnpicklingError(f"an array of type {self.code!r}")
+        self.dtype = np.dtype(self.code)
+
+    def __setstate__(self, state: object) -> None:
+        if not isinstance(state, tuple) or len(state) != 8 or state[2:] != (None, None, None, -1, -1, 0):
+            raise pickle.UnpicklingError("an array of an unusual type")
+        self.dtype = np.dtype(self.code).newbyteorder(_text(state[1]))  # type: ignore[arg-type]
+
+
+class _Array:
+    """Stands for an array from NumPy's `_reconstruct`, until its state gives shape and content."""
+
+    def __init__(self, kind: object, shape: object, _: object) -> None:
+        if kind is not _Array or shape != (0,):
+            raise pickle.UnpicklingError("an array begins in an unusual way")
+        self.array: Array = np.empty(0, np.int8)
+
+    def __setstate__(self, state: Any) -> None:
+        _, shape, numbers, fortran, content = state
+        if not isinstance(content, bytes):
+            raise pickle.UnpicklingError("an array of something else than bytes")
+        array: Array = np.ndarray(shape, numbers.dtype, content, order="F" if fortran else "C")
+        if array.nbytes != len(content):
+            raise pickle.UnpicklingError("an array of another size than it says")
+        self.array = array
+
+
+def _text(value: object) -> str:
+    """Text, which Python 2 pickled as bytes."""
+    if not isinstance(value, (str, bytes)):
+        raise pickle.UnpicklingError("something else in place of text")
+    return value if isinstance(value, str) else value.decode("latin-1")
+
+
+def _encode(text: object, encoding: object) -> bytes:
+    """How Python 3 pickles bytes for Python 2: as text, with the call that makes bytes of it."""
+    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+        raise pickle.UnpicklingError("bytes are encoded in an unusual way")
+    return text.encode("latin-1")
 
 
 _ALLOWED = {
-    ("numpy.core.multiarray", "_reconstruct"): _empty_array,
-    ("numpy._core.multiarray", "_reconstruct"): _empty_array,  # written by NumPy 2
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _Array,
+    ("numpy._core.multiarray", "_reconstruct"): _Array,  # written by NumPy 2
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Numbers,
+    ("_codecs", "encode"): _encode,
 }
 
 
@@ -52,26 +100,63 @@ class _Blocked(UserError):
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
-            raise _Blocked(f"{module}.{name}")
+            raise _Blocked(" ".join(f"{module}.{name}".split()))
         return _ALLOWED[module, name]
 
 
 def read_pickle(path: Path) -> Any:
-    """What a pickle of plain values and NumPy arrays holds; text of Python 2 comes as bytes.
+    """What a pickle holds: a dictionary with NumPy arrays and plain values; text of Python 2 comes as bytes.
 
     Raises:
         UserError: it asks for anything else, which is named and was not run, or it is damaged.
     """
+    with path.open("rb") as file:
+        return _load(file, path)
+
+
+def read_torch_file(path: Path) -> Any:
+    """What PyTorch saved as a zip file, where it is plain values and NumPy arrays; needs no PyTorch.
+
+    Raises:
+        UserError: it is no such file, or holds anything else.
+    """
     try:
-        with path.open("rb") as file:
-            return _Unpickler(file, encoding="bytes").load()
+        with zipfile.ZipFile(path) as archive:
+            name = next((name for name in archive.namelist() if re.fullmatch("[^/]+/data.pkl", name)), None)
+            if name is None or archive.getinfo(name).file_size > _LARGEST:
+                raise UserError(
+                    f"{path} is no file of labels as PyTorch saves them: a small data.pkl in a zip."
+                )
+            with archive.open(name) as member:
+                content = member.read(_LARGEST)
+    except _BAD_ZIP as error:
+        raise UserError(f"{path} is no whole zip file ({_reason(error)}).") from None
+    return _load(io.BytesIO(content), path)
+
+
+def _load(file: IO[bytes], path: Path) -> Any:
+    try:
+        value = _Unpickler(file, encoding="bytes").load()
     except _Blocked as blocked:
         raise UserError(
             f"{path} was not read: it asks for {blocked}, and only arrays, lists, dictionaries, numbers "
             "and text are allowed in a dataset (nothing of it was run)."
         ) from None
     except _BAD_PICKLE as error:
-        raise UserError(f"{path} is not a whole pickle ({error or type(error).__name__}).") from None
+        raise UserError(f"{path} is not a whole pickle ({_reason(error)}).") from None
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return _plain(value)
+
+
+def _reason(error: Exception) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _plain(value: Any) -> Any:
+    """The array in place of what stands for it."""
+    return value.array if isinstance(value, _Array) else value
 
 
 def read_batch(path: Path, labels: bytes, side: int = 32) -> tuple[Array, Array]:

@@ -4,8 +4,9 @@ A network of these layers alone needs no `vmap`: it offers `forward_stacked`, wh
 operations per layer whatever K is. Each layer gives the same numbers either way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -72,14 +73,16 @@ class Dropout(nn.Module):
     """Dropout whose mask is a hash of (key of the replica and the layer, call, position).
 
     `nn.Dropout` cannot be used: under `vmap` the draw of one replica depends on how many others
-    there are. The stack sets `key` once and `call` before every training pass.
+    there are. The stack sets `key` once and `call` before every training pass. With `channels` whole
+    feature maps are dropped, not single values.
     """
 
     key: Tensor
 
-    def __init__(self, probability: float) -> None:
+    def __init__(self, probability: float, *, channels: bool = False) -> None:
         super().__init__()
         self.probability = probability
+        self.channels = channels
         self.call = 0
         self._ahead = _Masks()
         self.register_buffer("key", torch.zeros((), dtype=torch.int32))
@@ -89,20 +92,26 @@ class Dropout(nn.Module):
         if not self.training or self.probability == 0:
             return inputs
         call = torch.full((), self.call, dtype=torch.int32, device=inputs.device)
-        return inputs * self._masks(self.key, call, inputs.numel(), inputs.dtype).view(inputs.shape)
+        shape = self._mask_shape(inputs.shape)
+        return inputs * self._masks(self.key, call, prod(shape), inputs.dtype).view(shape)
 
     def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
         """[K, B, ...] to [K, B, ...], each replica with its own mask; many calls' masks are made at once."""
         if not self.training or self.probability == 0:
             return inputs
-        keys, number = tensors[f"{name}.key"], inputs[0].numel()
+        keys, shape = tensors[f"{name}.key"], self._mask_shape(inputs.shape[1:])
+        number = prod(shape)
         ahead = self._ahead
         if not ahead.fit(keys, self.call, number, inputs.dtype):
-            length = max(1, AHEAD // inputs.numel())
+            length = max(1, AHEAD // (len(inputs) * number))
             calls = torch.arange(self.call, self.call + length, dtype=torch.int32, device=inputs.device)
             masks = self._masks(keys, calls.unsqueeze(1), number, inputs.dtype)
             ahead = self._ahead = _Masks(keys, self.call, masks)
-        return inputs * ahead.masks[self.call - ahead.start].view(inputs.shape)
+        return inputs * ahead.masks[self.call - ahead.start].view(len(inputs), *shape)
+
+    def _mask_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """Of one network's mask for inputs [B, C, ...]: theirs, or [B, C, 1, ...]."""
+        return (*shape[:2], *[1] * len(shape[2:])) if self.channels else tuple(shape)
 
     def _masks(self, keys: Tensor, calls: Tensor, number: int, dtype: torch.dtype) -> Tensor:
         """0 or 1 / (1 - probability) for each of `number` positions."""
