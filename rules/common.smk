@@ -39,7 +39,7 @@ def artefacts_of_kind(kind):
 
 
 wildcard_constraints:
-    dataset=any_of({corruption.dataset for corruption in plan.corruptions.values()}),
+    dataset=any_of(plan.datasets),
     corruption="[a-z][a-z0-9_]*",
     key=any_of(plan.corruptions),
     seed="[0-9]+",
@@ -55,6 +55,12 @@ def files_of_dataset(wildcards):
     """What decides the raw files: their names and digests, not where they come from."""
     files = datasets.get(wildcards.dataset).files
     return [[file.name, file.size, file.sha256 or file.md5] for file in files]
+
+
+def raw_of_dataset(wildcards):
+    """Its own raw folder first, then those of the datasets that it uses."""
+    names = [wildcards.dataset, *datasets.get(wildcards.dataset).uses]
+    return [f"resources/raw/{name}" for name in names]
 
 
 def version_of_dataset(wildcards):
@@ -145,9 +151,14 @@ def notebook_of_artefact(wildcards):
 
 
 def published_of_artefact(wildcards):
-    """The published values that it is compared with: means, and those of the runs."""
+    """The published values that it is compared with: means, and those of the runs where there are any."""
     published = plan.artefacts[wildcards.artefact].published
-    return [f"published/{name}.csv" for name in ("summary", f"{published.study}_runs")] if published else []
+    paths = (
+        [Path("published", f"{name}.csv") for name in ("summary", f"{published.study}_runs")]
+        if published
+        else []
+    )
+    return [str(path) for path in paths if path.is_file()]
 
 
 def description_shown(wildcards):
@@ -192,7 +203,7 @@ def artefact_shown(name):
 
 
 def left_out_shown(wildcards):
-    return [{"name": name, "why": why} for name, why in plan.left_out.items()]
+    return [{"name": name, "why": plan.left_out[name]} for name in plan.wanted if name in plan.left_out]
 
 
 def settings_shown(wildcards):
@@ -237,9 +248,10 @@ def check_targets():
 def say_what_is_ahead(targets):
     """Name what `all` leaves out; before more than an hour of training say how much it is."""
     everything = not targets or "all" in targets
-    for artefact, why in plan.left_out.items() if everything else ():
-        print(f"lapwing: {artefact} is left out: {why}", file=sys.stderr)
-    wanted = plan.made if everything else [target for target in targets if target in plan.made]
+    for artefact in plan.wanted if everything else ():
+        if artefact in plan.left_out:
+            print(f"lapwing: {artefact} is left out: {plan.left_out[artefact]}", file=sys.stderr)
+    wanted = plan.made if everything else [target for target in targets if target in plan.artefacts]
     remaining = plan.remaining(wanted, Path("outputs", plan.settings.scale, "data"))
     if remaining.hours > 1:
         print(f"lapwing: {remaining}", file=sys.stderr)

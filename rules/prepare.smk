@@ -1,7 +1,7 @@
 rule prepare:
     """Turn the official files of a dataset into arrays."""
     input:
-        rules.download.output,
+        raw_of_dataset,
     output:
         "<results>/data/{dataset}.safetensors",
     log:

@@ -188,7 +188,22 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"grid": {"corruption": ["chunk_shuffle"]}},
         "chunk_shuffle: options.pieces: 8 values cannot be cut into 10 pieces.",
     ),
-    ("no grid", {"grid": None}, "grid: Input should be a valid dictionary"),
+    ("no grid", {"grid": None}, "grid: Input should be a valid list"),
+    (
+        "grids of different axes",
+        {"grid": [TINY["grid"], {**TINY["grid"], "size": [1]}]},
+        "grid: each grid has the same axes in the same order (corruption, dataset, method, size differ)",
+    ),
+    (
+        "a cell of two grids",
+        {"grid": [TINY["grid"], TINY["grid"]]},
+        "grid: two grids make the cell ('original', 'digits', 'standard').",
+    ),
+    (
+        "a path through an axis that is not there",
+        {"grid": {"size": [1]}, "axes": {"size": "methods.lap.{varied}"}},
+        "axes: size: unknown axis varied",
+    ),
     (
         "an empty axis",
         {"grid": {"method": []}},
@@ -204,7 +219,11 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"grid": {"seed": [1]}, "axes": {"seed": "level"}},
         "an axis cannot be called seed, which is a column of results.",
     ),
-    ("an axis that sets nothing", {"grid": {"size": [1]}}, "axes does not say what this axis sets: size"),
+    (
+        "an axis that sets nothing",
+        {"grid": {"size": [1]}},
+        "neither axes nor special says what this axis sets: size",
+    ),
     (
         "seeds as text",
         {"conditions": {"seeds": ["2"]}},

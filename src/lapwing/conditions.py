@@ -7,7 +7,7 @@ import pydantic
 from pydantic import Field
 
 from lapwing.corruption import corruptions
-from lapwing.corruption.base import CorruptionSettings, Sources, Split
+from lapwing.corruption.base import Corruption, CorruptionSettings, Sources, Split
 from lapwing.datasets import datasets
 from lapwing.datasets.base import Dataset
 from lapwing.errors import UserError, did_you_mean
@@ -16,7 +16,15 @@ from lapwing.models import models
 from lapwing.registry import Registry
 from lapwing.results.artefact import Metric
 from lapwing.schema import Closed, Name, validate
-from lapwing.training.settings import Layout, Optimiser, Precision, RunSettings, Schedule, Versioned
+from lapwing.training.settings import (
+    Layout,
+    Optimiser,
+    Precision,
+    RunSettings,
+    Schedule,
+    TrainOn,
+    Versioned,
+)
 
 Value = str | int | float
 Overrides = dict[str, Any]
@@ -56,6 +64,10 @@ class Conditions(Closed):
     schedule: Schedule = Schedule()
     epochs: int = Field(ge=1)
     precision: Precision = "float32"
+    train_on: TrainOn = "all_sources"
+    """`clean_sources`: the corruption oracle, an upper bound."""
+    record_every: int = Field(0, ge=0)
+    """Steps between two records of what the method thinks of each source; 0: at the ends of epochs only."""
     metric: Metric
     """What a cell is judged by; results hold every metric."""
     minutes_per_run: float = Field(1.0, gt=0)
@@ -105,14 +117,15 @@ def resolve(axes: Mapping[str, Value], conditions: Conditions, where: str) -> Ru
         optimiser=conditions.optimiser,
         schedule=conditions.schedule,
         precision=conditions.precision,
+        train_on=conditions.train_on,
+        record_every=conditions.record_every,
     )
     method.check(hyperparameters, settings, dataset, where)
     try:
         corruption.check(options, dataset.input_shape, dataset.classes)
         model.check(model_options, dataset.input_shape, dataset.task)
         _check_data(conditions, dataset_name, dataset)
-        if corruption.in_blocks and (conditions.sources.assignment != "blocks" or dataset.classes is None):
-            raise UserError(f"{corruption_name} needs classes, and sources.assignment: blocks.")
+        _check_sources(conditions.sources, corruption, options, dataset)
         _check_metric(conditions.metric, dataset)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
@@ -147,9 +160,24 @@ def _check_data(conditions: Conditions, name: str, dataset: Dataset) -> None:
         )
 
 
+def _check_sources(sources: Sources, corruption: Corruption, options: Closed, dataset: Dataset) -> None:
+    """Whether the sources are assigned as the corruption and the dataset need it."""
+    name, assignment = corruption.title, sources.assignment
+    if corruption.in_blocks(options) and assignment != "blocks":
+        raise UserError(
+            f"{name} looks at blocks of one source; it needs sources.assignment: blocks (it is {assignment})."
+        )
+    if (corruption.deal is not None) != (assignment == "dealt"):
+        needed = "dealt" if corruption.deal is not None else "blocks, random or given"
+        raise UserError(f"sources.assignment: {name} needs {needed} (it is {assignment}).")
+    if assignment == "given" and "source" not in dataset.further:
+        raise UserError(f"sources.assignment: {dataset.title} does not say who supplied its samples.")
+
+
 def _check_metric(metric: Metric, dataset: Dataset) -> None:
     """Whether results will hold the metric, and whether it is read the right way round."""
     tops = [f"top_{k}" for k in (1, 2, 5) if dataset.classes is not None and k < dataset.classes]
+    tops += [f"top_1_of_{group}" for group in dataset.groups]
     refuse_unknown([metric.name], [*tops, "loss"], "metric.name: unknown metric")
     unit = "percent" if metric.name in tops else "mse" if dataset.task == "regression" else "loss"
     better = "higher" if metric.name in tops else "lower"

@@ -1,5 +1,6 @@
 """What is to be made: the checked settings, the studies at their scale, and the cells that are selected."""
 
+import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,6 +54,7 @@ class Plan:
         self.settings = validate(Settings, config, "config")
         self.raw = raw
         self.studies: dict[str, Study] = read_studies(self.settings.studies, self.settings.scale)
+        refuse_unknown(self.settings.demo, self.artefacts, "config: demo: unknown artefact")
         self.selected: dict[str, list[Cell]] = select(self.studies, self.settings.only)
         for name, artefact in self.artefacts.items():
             self._check_published(name, artefact, published)
@@ -73,15 +75,30 @@ class Plan:
         return {name: why for name in self.artefacts if (why := self._why_left_out(name))}
 
     @cached_property
+    def wanted(self) -> list[str]:
+        """The artefacts that `all` stands for."""
+        first_look = self.settings.demo if self.settings.scale == "demo" else []
+        return [name for name in self.artefacts if not first_look or name in first_look]
+
+    @cached_property
     def made(self) -> list[str]:
-        """The artefacts that can be made."""
-        return [name for name in self.artefacts if name not in self.left_out]
+        """Those of them that can be made."""
+        return [name for name in self.wanted if name not in self.left_out]
 
     @cached_property
     def corruptions(self) -> dict[str, CorruptionSettings]:
         """What the selected cells ask of the corrupt stage, by key."""
         settings = (cell.settings.corruption for cells in self.selected.values() for cell in cells)
         return {corruption.key: corruption for corruption in settings}
+
+    @cached_property
+    def datasets(self) -> set[str]:
+        """The datasets of the selected cells, and those that they use."""
+        return {
+            name
+            for corruption in self.corruptions.values()
+            for name in (corruption.dataset, *datasets.get(corruption.dataset).uses)
+        }
 
     def studies_of(self, artefact: str) -> list[str]:
         """The studies that an artefact reads, its own first."""
@@ -122,12 +139,14 @@ class Plan:
                 hours |= missing
                 unfinished |= {(study, part)} if missing else set()
         wanted = {c.settings.corruption.dataset for name in studies for c in self.selected[name]}
+        wanted |= {used for name in wanted for used in datasets.get(name).uses}
         gigabytes = sum(self._gigabytes(name) for name in wanted)
         return Remaining(len(hours), len(unfinished), sum(hours.values()), gigabytes)
 
     def _check_published(self, name: str, artefact: Artefact, folder: Path) -> None:
-        known = [path.name.removesuffix("_runs.csv") for path in folder.glob("*_runs.csv")]
         if artefact.published:
+            with (folder / "summary.csv").open(encoding="utf-8", newline="") as rows:
+                known = sorted({row["study"] for row in csv.DictReader(rows)})
             where = f"artefacts.{name}.published.study: no published values called"
             refuse_unknown([artefact.published.study], known, where)
 

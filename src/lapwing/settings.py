@@ -51,6 +51,8 @@ class Settings(Closed):
     """demo: minutes on a laptop, embedded data; paper: as published."""
     only: list[dict[str, Any]] = []
     """Selections, of which a run must meet one: axis, or `seed`, → a value or a list. Empty: all runs."""
+    demo: list[str] = []
+    """The artefacts that `all` makes at demo scale; empty: every one. Each can be asked for by name."""
     data: Data = Data()
     finished_runs: Path = Path("outputs/finished")
     """Where finished runs and checkpoints are kept; may be shared by checkouts."""

@@ -7,24 +7,29 @@ built at every scale whenever it is read, so that a mistake at `paper` shows whi
 
 import difflib
 import itertools
+import string
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import pydantic
 import yaml
 from pydantic import Field
 
 from lapwing.conditions import REGISTRIES, Conditions, Overrides, Value, refuse_unknown, resolve
 from lapwing.errors import UserError, did_you_mean
-from lapwing.results.artefact import Artefact, Metric
+from lapwing.results.artefact import BASELINE, Artefact, Metric
 from lapwing.schema import Closed, Name, validate
 from lapwing.training.settings import RunSettings
 
 Scale = Literal["demo", "paper"]
 SCALES: tuple[Scale, ...] = ("demo", "paper")
-RESERVED = {"seed", "epoch", "split", "metric", "value", "source", "is_corrupt", "key", "settings"}
+RESERVED = {"seed", "epoch", "step", "split", "metric", "value", "source", "is_corrupt", "key", "settings"}
 """Columns of results, which no axis may be called."""
+
+
+Grid = dict[Name, list[Value]]
 
 
 class Special(Closed):
@@ -64,10 +69,12 @@ class Study(Closed):
     """What the study asks, in a line."""
     artefacts: dict[Name, Artefact] = Field(min_length=1)
     """The tables and figures that it is behind, by name."""
-    grid: dict[Name, list[Value]] = {}
-    """Axis → values; dataset, corruption and method are axes of every grid."""
+    grid: list[Grid] = []
+    """Axis → values; dataset, corruption and method are axes of every grid. Several grids, of the same axes,
+    make cells one after another."""
     axes: dict[Name, str] = {}
-    """What a further axis sets: a dotted path into the conditions, `n_corrupt: sources.corrupt`."""
+    """What a further axis sets: a dotted path into the conditions, `n_corrupt: sources.corrupt`, in which
+    `{…}` is the value of another axis. An axis that sets nothing by itself stands in `special`."""
     parts_by: list[Name] = []
     """The axes that the runs of one training job share; all axes if empty."""
     conditions: Overrides = {}
@@ -78,8 +85,22 @@ class Study(Closed):
     @cached_property
     def cells(self) -> list[Cell]:
         """All cells, in the order of the grid."""
-        points = itertools.product(*self.grid.values()) if self.grid else []
-        return [self._cell(dict(zip(self.grid, point, strict=True))) for point in points]
+        return [
+            self._cell(dict(zip(grid, point, strict=True)))
+            for grid in self.grid
+            for point in itertools.product(*grid.values())
+        ]
+
+    @pydantic.field_validator("grid", mode="before", json_schema_input_type=Grid | list[Grid])
+    @classmethod
+    def _one_or_several(cls, grid: Any) -> Any:
+        return [grid] if isinstance(grid, dict) else grid
+
+    @cached_property
+    def values(self) -> Grid:
+        """The values of each axis, of all grids."""
+        axes = self.grid[0] if self.grid else {}
+        return {axis: list(dict.fromkeys(v for grid in self.grid for v in grid[axis])) for axis in axes}
 
     def _cell(self, axes: dict[str, Value]) -> Cell:
         where = f"cell {', '.join(str(value) for value in axes.values())}"
@@ -88,7 +109,7 @@ class Study(Closed):
             if special.matches(axes):
                 values = merged(values, special.set)
         for axis, path in self.axes.items():
-            values = merged(values, _nested(path, axes[axis]))
+            values = merged(values, _nested(_filled(path, axes), axes[axis]))
         conditions = validate(Conditions, values, where)
         return Cell(
             axes=axes,
@@ -105,51 +126,89 @@ class Study(Closed):
             UserError: names the first of them.
         """
         if self.grid:
-            self._check_grid()
+            self._check_grids()
         elif self.conditions or self.special or self.axes:
             raise UserError("grid: a study with conditions needs axes: dataset, corruption and method.")
-        refuse_unknown(self.parts_by, self.grid, "parts_by: unknown axis")
+        refuse_unknown(self.parts_by, self.values, "parts_by: unknown axis")
         for special in self.special:
             self._check_special(special)
         _ = self.cells  # builds, and so checks, every cell
         for name, artefact in self.artefacts.items():
             self._check_artefact(name, artefact)
 
-    def _check_grid(self) -> None:
-        for axis, registry in REGISTRIES.items():
-            if axis not in self.grid:
-                raise UserError(f"grid has no axis {axis}.")
-            refuse_unknown(self.grid[axis], registry.names(), f"grid: unknown {axis}")
-        for axis, values in self.grid.items():
-            if axis in RESERVED:
-                raise UserError(f"grid: an axis cannot be called {axis}, which is a column of results.")
-            if not values or len({str(value) for value in values}) < len(values):
-                raise UserError(f"grid: axis {axis} needs values that are different (it is {values}).")
-        further = self.grid.keys() - REGISTRIES.keys()
+    def _check_grids(self) -> None:
+        for grid in self.grid:
+            if list(grid) != list(self.grid[0]):
+                raise UserError(
+                    f"grid: each grid has the same axes ({', '.join(grid)} differ from the first)."
+                )
+            _check_grid(grid)
+        points = [str(point) for grid in self.grid for point in itertools.product(*grid.values())]
+        for point in points:
+            if points.count(point) > 1:
+                raise UserError(f"grid: two grids make the cell {point}.")
+        further = self.values.keys() - REGISTRIES.keys()
         refuse_unknown(self.axes, further, "axes: the grid has no axis")
-        refuse_unknown(further, self.axes, "axes does not say what this axis sets:")
+        for axis, path in self.axes.items():
+            refuse_unknown(_named(path), self.values.keys() - {axis}, f"axes: {axis}: unknown axis")
+        used = {axis for special in self.special for axis in special.where}
+        used |= {*self.axes, *(name for path in self.axes.values() for name in _named(path))}
+        refuse_unknown(further, used, "neither axes nor special says what this axis sets:")
 
     def _check_special(self, special: Special) -> None:
-        refuse_unknown(special.where, self.grid, "special: unknown axis")
+        refuse_unknown(special.where, self.values, "special: unknown axis")
         for axis, wanted in special.where.items():
-            refuse_unknown(as_list(wanted), self.grid[axis], f"special: no cell has {axis}")
+            refuse_unknown(as_list(wanted), self.values[axis], f"special: no cell has {axis}")
 
     def _check_artefact(self, name: str, artefact: Artefact) -> None:
         """Whether the cells make its rows and columns, one cell each."""
         if not self.grid or artefact.studies:
             return  # nothing to arrange, or not from this study alone
         shown = (*artefact.rows, artefact.columns)
-        refuse_unknown(shown, self.grid, f"artefacts.{name}: rows and columns: unknown axis")
+        refuse_unknown(shown, self.values, f"artefacts.{name}: rows and columns: unknown axis")
         if len(set(artefact.readings)) < len(artefact.readings):
             raise UserError(f"artefacts.{name}: readings: one is listed twice (it is {artefact.readings}).")
         places = [tuple(cell.axes[axis] for axis in shown) for cell in self.cells]
-        if artefact.kind == "table" and len(set(places)) < len(places):
-            left = ", ".join(sorted(self.grid.keys() - set(shown)))
+        is_arranged = artefact.kind == "table" or artefact.draws in ("lines", "boxes", "ranks")
+        if is_arranged and len(set(places)) < len(places):
+            left = ", ".join(sorted(self.values.keys() - set(shown)))
             raise UserError(f"artefacts.{name}: several cells share a place; add to rows: {left}.")
         metrics: dict[tuple[Value, ...], Metric] = {}
         for cell, place in zip(self.cells, places, strict=True):
-            if metrics.setdefault(place[:-1], cell.metric) != cell.metric:
+            metric = artefact.metric or cell.metric
+            if metrics.setdefault(place[:-1], metric) != metric:
                 raise UserError(f"artefacts.{name}: the cells of row {place[:-1]} have different metrics.")
+        self._check_readings(name, artefact)
+
+    def _check_readings(self, name: str, artefact: Artefact) -> None:
+        """Whether the cells have what is read from them."""
+        if artefact.shows == "relative_change":
+            refuse_unknown(
+                [BASELINE], self.values["method"], f"artefacts.{name}: changes relate to a method:"
+            )
+        if artefact.kind == "figure" and artefact.draws == "lines":
+            axis = artefact.rows[-1]
+            if any(isinstance(value, str) for value in self.values[axis]):
+                raise UserError(f"artefacts.{name}: lines need numbers; {axis} has {self.values[axis]}.")
+        for cell in self.cells if "validation" in artefact.readings else ():
+            split = cell.settings.corruption.split
+            if split.kind != "fraction":
+                raise UserError(
+                    f"artefacts.{name}: readings: validation needs data that are left aside "
+                    f"(split.kind is {split.kind}; fraction leaves some)."
+                )
+
+
+def _check_grid(grid: Grid) -> None:
+    for axis, registry in REGISTRIES.items():
+        if axis not in grid:
+            raise UserError(f"grid has no axis {axis}.")
+        refuse_unknown(grid[axis], registry.names(), f"grid: unknown {axis}")
+    for axis, values in grid.items():
+        if axis in RESERVED:
+            raise UserError(f"grid: an axis cannot be called {axis}, which is a column of results.")
+        if not values or len({str(value) for value in values}) < len(values):
+            raise UserError(f"grid: axis {axis} needs values that are different (it is {values}).")
 
 
 # -- reading ---------------------------------------------------------------------------------------
@@ -199,17 +258,14 @@ def _read_yaml(path: Path) -> Overrides:
 def _at_every_scale(path: Path, contents: Mapping[str, Overrides]) -> dict[str, Study]:
     content = _with_base(path, contents)
     scales = content.pop("scales", {})
-    if not isinstance(scales, dict) or not all(isinstance(over, dict) for over in scales.values()):
-        raise UserError(
-            f"{path}: scales: each scale has keys with values, as the study has (it is {scales})."
-        )
+    _check_scales(path, scales)
     if "name" in content:
         raise UserError(f"{path}: unknown key name; a study is called as its file.")
     refuse_unknown(scales, SCALES, f"{path}: scales: unknown scale")
     studies: dict[str, Study] = {}
     for scale in SCALES:
         values = {"name": path.stem} | merged(content, scales.get(scale, {}))
-        studies[scale] = validate(Study, values, f"{path} ({scale})")
+        studies[scale] = validate(Study, _without_unmet(values), f"{path} ({scale})")
         try:
             studies[scale].check()
         except UserError as error:
@@ -217,8 +273,18 @@ def _at_every_scale(path: Path, contents: Mapping[str, Overrides]) -> dict[str, 
     return studies
 
 
+def _check_scales(path: Path, scales: Any) -> None:
+    if not isinstance(scales, dict) or not all(isinstance(over, dict) for over in scales.values()):
+        raise UserError(
+            f"{path}: scales: each scale has keys with values, as the study has (it is {scales})."
+        )
+
+
 def _with_base(path: Path, contents: Mapping[str, Overrides], seen: tuple[str, ...] = ()) -> Overrides:
-    """A study's content over that of the study which it names as its `base`."""
+    """A study's content over that of the study which it names as its `base`.
+
+    Its special cases come after those of the base, also at a scale.
+    """
     content = dict(contents[path.stem])
     base = content.pop("base", None)
     if base is None:
@@ -227,7 +293,49 @@ def _with_base(path: Path, contents: Mapping[str, Overrides], seen: tuple[str, .
     if base in (path.stem, *seen):
         raise UserError(f"{path}: base: {base} is built on this study; a chain of bases must end.")
     below = _with_base(path.with_name(f"{base}.yaml"), contents, (*seen, path.stem))
-    return merged({key: value for key, value in below.items() if key != "artefacts"}, content)
+    _check_scales(path, content.get("scales", {}))
+    whole = merged({key: value for key, value in below.items() if key != "artefacts"}, content)
+    for scale, over in whole.get("scales", {}).items():
+        own, others = content.get("scales", {}).get(scale, {}), below.get("scales", {}).get(scale, {})
+        whole["scales"][scale] = over | _special_cases(own, others)
+    return whole | _special_cases(content, below)
+
+
+INHERITED = "inherited"
+"""Marks a special case of a base until the cells are known: it may match none of them."""
+
+
+def _special_cases(own: Overrides, base: Overrides) -> Overrides:
+    """`special` of a study after that of its base; nothing where neither has it, or where it is no list."""
+    if "special" not in own and "special" not in base:
+        return {}
+    ours, theirs = own.get("special", []), base.get("special", [])
+    if not isinstance(ours, list) or not isinstance(theirs, list):
+        return {"special": ours}
+    return {"special": [{**case, INHERITED: True} for case in theirs if isinstance(case, dict)] + ours}
+
+
+def _without_unmet(values: Overrides) -> Overrides:
+    """The content of a study without the inherited special cases that match none of its cells."""
+    if not isinstance(values.get("special"), list):
+        return values
+    kept = []
+    for case in values["special"]:
+        if not isinstance(case, dict) or INHERITED not in case:
+            kept.append(case)
+        elif (where := _met(case["where"], values.get("grid"))) is not None:
+            kept.append({"where": where, "set": case["set"]})
+    return values | {"special": kept}
+
+
+def _met(where: Mapping[str, Any], grid: Any) -> Overrides | None:
+    """What is left of `where` in a grid, or in several; None if it matches no cell."""
+    grids = [one for one in (grid if isinstance(grid, list) else [grid]) if isinstance(one, dict)]
+    met = {
+        axis: [value for value in as_list(wanted) if any(value in one.get(axis, []) for one in grids)]
+        for axis, wanted in where.items()
+    }
+    return met if all(met.values()) else None
 
 
 def _check_together(studies: Mapping[str, Study]) -> None:
@@ -256,6 +364,16 @@ def merged(base: Overrides, over: Overrides) -> Overrides:
 def as_list(value: Value | list[Value]) -> list[Value]:
     """One value or several, as several."""
     return value if isinstance(value, list) else [value]
+
+
+def _named(path: str) -> list[str]:
+    """The axes whose values stand in a path."""
+    return [name for _, name, _, _ in string.Formatter().parse(path) if name is not None]
+
+
+def _filled(path: str, axes: Mapping[str, Value]) -> str:
+    """A path with the values of axes in it."""
+    return path.format(**axes)
 
 
 def _nested(path: str, value: Value) -> Overrides:
@@ -324,7 +442,7 @@ def _meets(cell: Cell, seed: int, selection: Mapping[str, Any]) -> bool:
 
 def parts(study: Study, cells: Sequence[Cell]) -> dict[str, list[Cell]]:
     """The training jobs of a study: name of a part → its cells."""
-    axes = study.parts_by or list(study.grid)
+    axes = study.parts_by or list(study.values)
     named: dict[str, list[Cell]] = {}
     for cell in cells:
         named.setdefault("-".join(str(cell.axes[axis]) for axis in axes), []).append(cell)

@@ -14,11 +14,13 @@ from hypothesis import strategies as st
 
 from lapwing.corruption import corruptions
 from lapwing.corruption.base import CorruptionSettings, corrupt_inputs, decide, write_corruption
+from lapwing.corruption.sources import Sources, assign_sources
+from lapwing.datasets import datasets
 from lapwing.errors import UserError
 from lapwing.files import DamagedFile, content_hash, read_arrays, write_arrays
 from lapwing.schema import validate
 
-ALL = corruptions.names()
+ALL = [name for name in corruptions.names() if corruptions.get(name).deal is None]
 LABELS = ["random_label", "batch_label_shuffle", "batch_label_flip"]
 INPUTS = ["chunk_shuffle", "added_noise", "replaced_noise"]
 ABOUT = {"dataset": "toy", "version": 1, "task": "classification", "classes": 10}
@@ -37,10 +39,17 @@ def toy(count: int, regression: bool = False) -> dict[str, np.ndarray]:
     return {"train/inputs": inputs, "train/targets": targets, "test/targets": targets}
 
 
+def options_of(name: str, corrupt: int) -> dict[str, Any]:
+    """What must differ from the defaults with so many corrupt sources."""
+    return {"levels": [0.5] * corrupt} if name == "graded_label_flip" else {}
+
+
 def wanted(**changes: Any) -> dict[str, Any]:
     """Settings as a study resolves them, some of them changed."""
     sources = {"number": 5, "corrupt": 2, "assignment": "blocks", "size": 16}
-    whole = {"dataset": "toy", "dataset_version": 1, "sources": sources, "name": "random_label", "version": 1}
+    name = changes.get("name", "random_label")
+    version = corruptions.get(name).version if name in corruptions.names() else 1
+    whole = {"dataset": "toy", "dataset_version": 1, "sources": sources, "name": name, "version": version}
     return {**whole, **changes}
 
 
@@ -68,7 +77,8 @@ def blocks_of(arrays: dict[str, np.ndarray], size: int) -> list[slice]:
 @given(conditions=conditions())
 @hypothesis_settings(deadline=None, max_examples=25)
 def test_only_corrupted_samples_change(name: str, conditions: dict[str, Any]) -> None:
-    arrays, about = decided(name=name, **conditions)
+    options = options_of(name, conditions["sources"]["corrupt"])
+    arrays, about = decided(name=name, **conditions, options=options)
     true = toy(conditions["count"])["train/targets"][arrays["index"]]
     same = arrays["targets"] == true
     assert same[~arrays["is_corrupted"]].all()
@@ -201,10 +211,137 @@ def test_level_is_the_share_that_is_corrupted(name: str) -> None:
 
 
 def test_rows_split_off_never_are_trained_on() -> None:
-    arrays, _ = decided(400, split={"kind": "fraction", "train": 0.75})
+    arrays, about = decided(400, split={"kind": "fraction", "train": 0.75})
     assert len(arrays["index"]) == 300
     assert sorted([*arrays["index"], *arrays["validation_index"]]) == list(range(400))
     assert "test_index" not in arrays
+    assert about["test_rows"] == "test"
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_is_left_aside_is_corrupted_as_a_training_set_of_its_own(name: str) -> None:
+    options = options_of(name, corrupt=2)
+    arrays, _ = decided(400, name=name, split={"kind": "fraction", "train": 0.75}, options=options)
+    true = toy(400)["train/targets"][arrays["validation_index"]]
+    changed = arrays["validation_targets"] != true
+    assert not changed[~arrays["validation_is_corrupted"]].any()
+    assert arrays["validation_is_corrupted"].any() == arrays["is_corrupted"].any()
+    if name in LABELS:
+        assert changed.any()
+
+
+@pytest.mark.parametrize("name", ["batch_label_flip", "batch_label_shuffle"])
+def test_labels_that_are_drawn_in_every_step_are_left_to_training(name: str) -> None:
+    sources = {"number": 5, "corrupt": 2, "assignment": "random"}  # a batch needs no blocks
+    arrays, about = decided(400, name=name, options={"form": "batch"}, sources=sources)
+    np.testing.assert_array_equal(arrays["targets"], toy(400)["train/targets"][arrays["index"]])
+    assert about["label_rule"]["name"] == name
+    assert arrays["is_corrupted"].sum() == arrays["is_corrupt_source"][arrays["source"]].sum() > 0
+
+
+def test_blocks_of_one_sample_make_as_many_sources_as_asked_for() -> None:
+    arrays, _ = decided(400, sources={"number": 250, "corrupt": 100, "size": 1})
+    assert set(np.bincount(arrays["source"], minlength=250)) == {1, 2}
+    arrays, _ = decided(400, sources={"number": 500, "corrupt": 200, "size": 1})
+    assert len(set(arrays["source"])) == 400  # a source cannot have less than a sample
+
+
+def test_levels_of_graded_flips_are_those_of_the_sources_in_the_order_drawn() -> None:
+    levels = [0.025, 0.25, 1.0]
+    sources = {"number": 4, "corrupt": 3, "assignment": "random"}
+    arrays, about = decided(4000, name="graded_label_flip", sources=sources, options={"levels": levels})
+    true = toy(4000)["train/targets"][arrays["index"]]
+    for source, level in zip(about["corrupt_sources"], levels, strict=True):
+        own = arrays["source"] == source
+        assert (arrays["targets"] != true)[own].sum() == int(level * own.sum())
+    flipped = arrays["is_corrupted"]
+    np.testing.assert_array_equal(arrays["targets"][flipped], (true[flipped] + 1) % 10)
+
+
+# -- who supplied what is said by the dataset or by the corruption ------------------------------------
+
+
+def test_sources_that_the_dataset_names_stay() -> None:
+    prepared = {**toy(300), "train/source": np.arange(300) % 7}
+    sources = {"number": 7, "corrupt": 3, "assignment": "given"}
+    arrays, about = decide(CorruptionSettings(**wanted(sources=sources)), prepared, ABOUT, seed=2)
+    np.testing.assert_array_equal(arrays["source"], arrays["index"] % 7)
+    assert len(set(about["corrupt_sources"])) == 3
+    few = CorruptionSettings(**wanted(sources={**sources, "number": 6}))
+    with pytest.raises(UserError, match=r"sources\.number: the dataset names 7 sources \(it is 6\)"):
+        decide(few, prepared, ABOUT, seed=2)
+    with pytest.raises(UserError, match="the dataset does not go with given"):
+        decide(CorruptionSettings(**wanted(sources=sources)), toy(300), ABOUT, seed=2)
+
+
+def test_fixed_sources_follow_the_dealt_ones_and_are_never_corrupt() -> None:
+    known = np.where(np.arange(1000) < 900, -1, 0)
+    sources = Sources(number=5, corrupt=4, assignment="random")
+    assignment = assign_sources(sources, 1000, seed=3, given=known)
+    assert set(assignment.source[:900]) == {0, 1, 2, 3}
+    assert set(assignment.source[900:]) == {4}
+    assert sorted(assignment.corrupt) == [0, 1, 2, 3]
+    for wrong in (Sources(number=5, corrupt=5, assignment="random"), Sources(number=5, corrupt=4, size=10)):
+        with pytest.raises(UserError, match="sources"):
+            assign_sources(wrong, 1000, seed=3, given=known)
+
+
+def human(count: int = 1000, wrong: float = 0.4) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Digits with a further label for each training row, of which a share is wrong."""
+    prepared = toy(count)
+    labels = prepared["train/targets"].copy()
+    labels[: int(wrong * count)] = (labels[: int(wrong * count)] + 1) % 10
+    return {**prepared, "train/worse": labels}, {**ABOUT, "dataset": "digits_n"}
+
+
+def human_settings(**changes: Any) -> CorruptionSettings:
+    sources = {"number": 10, "corrupt": 4, "assignment": "dealt"}
+    return CorruptionSettings(**wanted(dataset="digits_n", name="human_labels", sources=sources, **changes))
+
+
+def test_human_labels_give_each_corrupt_source_its_level_of_wrong_labels() -> None:
+    prepared, about = human()
+    arrays, said = decide(human_settings(), prepared, about, seed=2)
+    true = prepared["train/targets"][arrays["index"]]
+    wrong = arrays["targets"] != true
+    assert sorted(arrays["index"]) == list(range(1000))
+    assert np.bincount(arrays["source"]).tolist() == [100] * 10
+    shares = [wrong[arrays["source"] == source].sum() for source in said["corrupt_sources"]]
+    assert shares == [25, 50, 75, 100]
+    np.testing.assert_array_equal(wrong, arrays["is_corrupted"])
+    np.testing.assert_array_equal(arrays["targets"][wrong], prepared["train/worse"][arrays["index"]][wrong])
+    assert said["corrupt_sources"] == np.random.default_rng(2).choice(10, 4, replace=False).tolist()
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong", "sentence"),
+    [
+        ({}, 0.2, "need 250 wrong labels, and worse holds 200"),
+        ({"options": {"labels": "wurse"}}, 0.4, "digits_n has no labels wurse; it has worse"),
+    ],
+)
+def test_human_labels_that_are_not_there_get_one_sentence(
+    changes: dict[str, Any], wrong: float, sentence: str
+) -> None:
+    with pytest.raises(UserError, match=sentence):
+        decide(human_settings(**changes), *human(wrong=wrong), seed=2)
+
+
+def test_a_view_chooses_rows_and_names_their_targets() -> None:
+    """Difficult data: two classes of a second collection are a source of their own."""
+    dataset = datasets.get("difficult_digits")
+    prepared = dataset.read(Path())
+    about = {**ABOUT, "dataset": "difficult_digits", "classes": dataset.classes}
+    sources = {"number": 10, "corrupt": 8, "assignment": "random"}
+    options = {"draw": "uniform"}
+    settings = CorruptionSettings(**wanted(dataset="difficult_digits", sources=sources, options=options))
+    arrays, said = decide(settings, prepared, about, seed=2)
+    difficult = arrays["source"] == 9
+    assert set(arrays["targets"][difficult]) == {10, 11}
+    assert not arrays["is_corrupted"][difficult].any()
+    assert said["test_rows"] == "test"
+    assert len(arrays["test_index"]) == len(arrays["test_targets"])
+    assert {10, 11} <= set(arrays["test_targets"])
 
 
 @pytest.mark.parametrize("name", INPUTS)
@@ -255,7 +392,8 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ALL)
 def test_same_settings_and_seed_give_the_same_file(data: Path, tmp_path: Path, name: str) -> None:
-    settings = CorruptionSettings(**wanted(name=name, split={"kind": "fraction"}))
+    options = options_of(name, corrupt=2)
+    settings = CorruptionSettings(**wanted(name=name, split={"kind": "fraction"}, options=options))
     one, two, other = tmp_path / "one", tmp_path / "two", tmp_path / "other"
     write_corruption(data, settings, 2, one)
     write_corruption(data, settings.model_dump(mode="json"), 2, two)
@@ -302,7 +440,7 @@ def test_damaged_data_make_no_artefact(data: Path, tmp_path: Path) -> None:
         {"version": 2},
         {"options": {"draw": "uniform"}},
         {"level": 0.5},
-        {"shared": 2},
+        {"shared": 1},
     ],
     ids=json.dumps,
 )

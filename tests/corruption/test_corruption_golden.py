@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from lapwing.corruption import corruptions
 from lapwing.corruption.base import CorruptionSettings, Sources, corrupt_inputs, decide
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -46,7 +47,7 @@ def decided(
             size=int(golden["source_size"]),
         ),
         name=NAMES.get(kind, "original"),
-        version=1,
+        version=corruptions.get(NAMES.get(kind, "original")).version,
         options=options,
     )
     prepared = {

@@ -36,6 +36,11 @@ METHODS = {
     "lap gradient": ("lap", {"form": "gradient", **LAP}),
     "lap loss original": ("lap", {"form": "loss", "compat": "original", **LAP}),
     "lap gradient original": ("lap", {"form": "gradient", "compat": "original", **LAP}),
+    "arfl": ("arfl", {"local_epochs": 2, "regularisation": 0.1}),
+    "cdr": ("cdr", {"ramp_epochs": 2}),
+    "coteaching": ("coteaching", {"ramp_epochs": 2}),
+    "idpa": ("idpa", {"warmup_epochs": 0}),
+    "nls": ("nls", {}),
 }
 SGD = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.01}
 AT_RANDOM = {"number": 5, "corrupt": 2, "assignment": "random"}
@@ -46,8 +51,12 @@ CHANGES: dict[str, dict] = {
     "fraction": {"split": {"kind": "fraction", "train": 0.7}},
     "random rows": {"split": {"kind": "random_rows", "train": 0.8}, "sources": AT_RANDOM},
     "level": {"level": 0.5},
+    "batch form": {"options": {"form": "batch"}},
+    "linear": {"schedule": {"name": "linear", "start": 1, "late_beta": 0.1}},
+    "dealt": {"sources": {"number": 5, "corrupt": 2, "assignment": "dealt"}},
 }
 """What a case may change of the settings of training or corruption."""
+OF_ALL_DATA = [name for name in corruptions.names() if corruptions.get(name).deal is None]
 CASES = [
     *itertools.product(
         ["mlp", "conv3net"],
@@ -55,17 +64,27 @@ CASES = [
         ["digits"],
         ["original", "random_label", "added_noise"],
     ),
-    *itertools.product(["mlp"], ["standard"], ["digits"], sorted(corruptions.names())),
+    *itertools.product(
+        ["mlp", "conv3net"],
+        ["arfl", "cdr", "coteaching", "idpa", "nls"],
+        ["digits"],
+        ["random_label"],
+    ),
+    *itertools.product(["mlp"], ["standard"], ["digits"], OF_ALL_DATA),
     *itertools.product(
         ["regression_mlp"], ["standard", "lap loss"], ["diabetes"], ["original", "random_label"]
     ),
+    *itertools.product(["difficult_cnn", "resnet20", "toy_mlp"], ["standard"], ["digits"], ["random_label"]),
     ("mlp", "lap loss original", "digits", "random_label"),
     ("mlp", "lap gradient original", "digits", "random_label"),
     *(
         ("mlp", "standard", "digits", f"random_label, {change}")
         for change in CHANGES
-        if change != "random rows"
+        if change not in ("random rows", "batch form", "dealt")
     ),
+    ("mlp", "standard", "digits", "batch_label_flip, batch form"),
+    ("mlp", "standard", "digits", "batch_label_shuffle, batch form"),
+    ("mlp", "standard", "digits_n", "human_labels, dealt"),
     ("regression_mlp", "standard", "diabetes", "random_label, random rows"),
 ]
 NAMES = sorted({" ".join(case) for case in CASES})
@@ -73,7 +92,7 @@ NAMES = sorted({" ".join(case) for case in CASES})
 
 def prepared(dataset: str):
     """(arrays, about) as the prepared file of a small dataset would have them."""
-    if dataset == "digits":
+    if dataset.startswith("digits"):
         digits = load_digits()
         inputs, targets, scale = (
             digits.images[:, None].astype(np.uint8),
@@ -91,6 +110,8 @@ def prepared(dataset: str):
         rest = {"task": "regression", "classes": None}
     arrays = {"train/inputs": inputs[:320], "train/targets": targets[:320]}
     arrays |= {"test/inputs": inputs[320:420], "test/targets": targets[320:420]}
+    if dataset == "digits_n":
+        arrays["train/worse"] = (arrays["train/targets"] + np.arange(320) % 2) % 10
     return arrays, {"dataset": dataset, "version": 1, "scale": scale, **rest}
 
 
@@ -98,6 +119,8 @@ def corruption_options(corruption: str, task: str) -> dict:
     """What must differ from the defaults on these small data."""
     if corruption == "chunk_shuffle":
         return {"pieces": 4}
+    if corruption == "graded_label_flip":
+        return {"levels": (0.5, 1.0)}
     return {"draw": "uniform"} if corruption == "random_label" and task == "regression" else {}
 
 
@@ -140,7 +163,8 @@ def numbers_of(name: str) -> dict[str, list[float]]:
         }
     )
     decided, decided_about = decide(corrupted, arrays, about, SEED)
-    test_index, part = decided.get("test_index"), "train" if "test_index" in decided else "test"
+    test_index, part = decided.get("test_index"), decided_about["test_rows"]
+    test_targets = arrays["test/targets"] if test_index is None else {SEED: decided["test_targets"]}
     settings = TrainingSettings.model_validate(
         {
             "model": {"name": model, "version": models.get(model).version, "options": {}},
@@ -157,9 +181,10 @@ def numbers_of(name: str) -> dict[str, list[float]]:
         settings=settings,
         rows=Rows(arrays["train/inputs"], about["scale"]),
         test_rows=Rows(arrays[f"{part}/inputs"], about["scale"]),
-        test_targets=arrays[f"{part}/targets"],
+        test_targets=test_targets,
         test_index=None if test_index is None else {SEED: test_index},
-        replicas={SEED: Replica.from_artefact(decided, {**decided_about, "seed": SEED})},
+        replicas={SEED: Replica.from_artefact(decided, decided_about)},
+        left_aside={SEED: aside} if (aside := Replica.left_aside(decided, decided_about)) else {},
         classes=about["classes"],
     )
     training, test = prepare(trainee, [SEED], torch.device("cpu"))

@@ -72,10 +72,10 @@ def test_top_k_counts_the_rank_of_the_target_and_gives_no_credit_for_ties():
     outputs = torch.tensor([[[0.1, 0.5, 0.4, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0, 1.0, 1.0]]])
     found = measure(torch.zeros(1, 2), outputs, torch.tensor([[2, 5]]), 6)
     assert {name: values.item() for name, values in found.items()} == {
-        "test/loss": 0.0,
-        "test/top_1": 0.0,
-        "test/top_2": 1.0,
-        "test/top_5": 1.0,
+        "loss": 0.0,
+        "top_1": 0.0,
+        "top_2": 1.0,
+        "top_5": 1.0,
     }
 
 
@@ -87,7 +87,7 @@ def test_top_k_agrees_with_sorting(seed):
     found = measure(torch.zeros(2, 20), outputs, targets, 10)
     for k in (1, 2, 5):
         hits = (outputs.topk(k).indices == targets[..., None]).any(-1).sum(1)
-        assert torch.equal(found[f"test/top_{k}"], hits.double())
+        assert torch.equal(found[f"top_{k}"], hits.double())
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -96,7 +96,7 @@ def test_outputs_that_are_not_finite_are_a_miss(bad, classes):
     outputs = torch.zeros(1, 2, classes)
     outputs[0, 0], outputs[0, 1, 0] = bad, bad
     found = measure(torch.zeros(1, 2), outputs, torch.zeros(1, 2, dtype=torch.int64), classes)
-    assert all(values.item() == 0 for name, values in found.items() if name != "test/loss")
+    assert all(values.item() == 0 for name, values in found.items() if name != "loss")
 
 
 def test_learning_rates_follow_their_schedule():

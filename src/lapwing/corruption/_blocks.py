@@ -1,12 +1,42 @@
-"""Label corruptions that look at a whole block of one source at a time."""
+"""Label corruptions that look at many labels at a time: at a block of one source, or at a mixed batch."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
 from lapwing.corruption.base import Decision, Samples
 from lapwing.errors import UserError
 from lapwing.files import Array
+from lapwing.schema import Closed
+
+
+class FormOptions(Closed):
+    """Which labels it looks at, and for how long they stay."""
+
+    form: Literal["block", "batch"] = "block"
+    """`block`: the labels of a block of one source, once for the whole training; `batch`: those of a batch of
+    many sources, drawn anew in every step (lap-core 4.4)."""
+
+
+def in_blocks(options: FormOptions) -> bool:
+    """Whether the sources must be assigned in blocks."""
+    return options.form == "block"
+
+
+def check_classes(options: FormOptions, input_shape: tuple[int, ...], classes: int | None) -> None:
+    """Refuse data without classes."""
+    if classes is None:
+        raise UserError("labels of a batch are flipped or shuffled among classes, and here are none.")
+
+
+def decide(
+    options: FormOptions, samples: Samples, draw: Callable[[np.random.Generator, Array], Array]
+) -> Decision:
+    """In the form `batch` labels stay: they are drawn during training, by a rule."""
+    if options.form == "batch":
+        return Decision(samples.targets, {"label_rule": samples.rule()})
+    return relabel_blocks(samples, draw)
 
 
 def relabel_blocks(samples: Samples, draw: Callable[[np.random.Generator, Array], Array]) -> Decision:

@@ -14,8 +14,9 @@ import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
 from lapwing.corruption import corruptions
-from lapwing.corruption.sources import SEED_LIMIT, Sources, assign_sources
-from lapwing.corruption.split import Rows, Split, split_rows
+from lapwing.corruption.sources import SEED_LIMIT, Assignment, Sources, assign_sources
+from lapwing.corruption.split import Split, split_rows
+from lapwing.datasets import datasets
 from lapwing.errors import UserError
 from lapwing.files import Array, content_hash, content_key, read_arrays, write_arrays
 from lapwing.schema import Closed, Name, validate
@@ -23,7 +24,9 @@ from lapwing.schema import Closed, Name, validate
 __all__ = [
     "Corruption",
     "CorruptionSettings",
+    "Dealt",
     "Decision",
+    "Pool",
     "Samples",
     "Sources",
     "Split",
@@ -32,7 +35,7 @@ __all__ = [
     "write_corruption",
 ]
 
-SHARED_VERSION = 1
+SHARED_VERSION = 2
 """Raised when what all corruptions share gives other numbers: split, sources, level, the seeds of rules."""
 
 Rule = Mapping[str, Any]
@@ -75,6 +78,35 @@ class CorruptionSettings(Closed):
 
 
 @dataclass(frozen=True)
+class Pool:
+    """The n prepared rows that a seed trains on, or validates on, before anybody has supplied them."""
+
+    rows: Array
+    """[n] row numbers of the prepared `train/`."""
+    targets: Array
+    """[n] the true ones."""
+    source: Array | None = None
+    """[n] who supplied each, where the dataset says it; negative: not known."""
+    labels: Mapping[str, Array] = field(default_factory=dict)
+    """[n] each: what others call the rows, for instance human annotators."""
+
+    def at(self, places: Array) -> "Pool":
+        """The rows at some places."""
+        source = None if self.source is None else self.source[places]
+        labels = {name: values[places] for name, values in self.labels.items()}
+        return Pool(self.rows[places], self.targets[places], source, labels)
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """Who supplies what, and which samples are to be corrupted."""
+
+    assignment: Assignment
+    is_corrupted: Array
+    """[N] bool."""
+
+
+@dataclass(frozen=True)
 class Samples:
     """The N training positions of one seed before they are corrupted: what a corruption decides upon."""
 
@@ -89,6 +121,10 @@ class Samples:
     """[N]"""
     is_corrupted: Array
     """[N] bool: to be corrupted."""
+    corrupt_sources: list[int]
+    """In the order in which they were drawn."""
+    labels: Mapping[str, Array]
+    """[N] each: what others call the samples."""
     input_shape: tuple[int, ...]
     """Of one sample."""
     classes: int | None
@@ -107,11 +143,18 @@ class Decision:
     targets: Array
     """[N] as the learner sees them."""
     rules: Mapping[str, Rule] = field(default_factory=dict)
-    """Entries of the artefact's `about`: `input_rule` for what `corrupt_inputs` does to inputs."""
+    """Entries of the artefact's `about`: `input_rule` for what `corrupt_inputs` does to inputs, `label_rule`
+    for labels that are drawn anew in every step (`Corruption.redraw`)."""
+    is_corrupted: Array | None = None
+    """[N] bool, where not all that were to be corrupted are."""
 
 
 def _leave_labels(options: Closed, samples: Samples) -> Decision:
     return Decision(samples.targets)
+
+
+def _never(options: Closed) -> bool:
+    return False
 
 
 def _fits_all(options: Closed, input_shape: tuple[int, ...], classes: int | None) -> None:
@@ -134,8 +177,13 @@ class Corruption:
     before any job, and again with the prepared data."""
     alter: Callable[[Any, int, Array, Array], Array] | None = None
     """(options, the rule's seed, inputs [n, …], positions [n]) → inputs [n, …]; None: inputs stay."""
-    in_blocks: bool = False
-    """Whether it looks at whole blocks of labels, which only sources assigned in blocks have."""
+    redraw: Callable[[Any, Any], Any] | None = None
+    """(labels of a batch [K, B], uniform numbers of [0, 1) [K, B]) → new labels [K, B] on the device; the
+    corrupted samples take theirs: what a `label_rule` means."""
+    in_blocks: Callable[[Any], bool] = _never
+    """(options) → whether it looks at whole blocks of labels, which only sources assigned in blocks have."""
+    deal: Callable[[Any, CorruptionSettings, Pool, int], Dealt] | None = None
+    """(options, settings, rows, seed) → who supplies what; only with `sources.assignment: dealt`."""
     corrupts: bool = True
     """False: corrupt sources are drawn, but none of their samples is corrupted."""
 
@@ -176,34 +224,92 @@ def decide(
         UserError: settings and data do not fit together.
     """
     corruption = _corruption_of(settings)
-    options = _options_of(settings.name, settings.options)
-    input_shape, classes = prepared["train/inputs"].shape[1:], prepared_about["classes"]
     _check_prepared(settings, prepared, prepared_about, seed)
-    corruption.check(options, input_shape, classes)
-    rows = split_rows(settings.split, len(prepared["train/targets"]), seed)
-    assignment = assign_sources(settings.sources, len(rows.train), seed)
-    index = rows.train[assignment.order]
-    is_corrupt_source = np.isin(np.arange(settings.sources.number), assignment.corrupt)
+    input_shape, classes = prepared["train/inputs"].shape[1:], prepared_about["classes"]
+    corruption.check(_options_of(settings.name, settings.options), input_shape, classes)
+    pool, test = _taken(settings.dataset, prepared, seed)
+    rows = split_rows(settings.split, len(pool.rows), seed)
+    train = _decide_part(settings, corruption, pool.at(rows.train), seed, input_shape, classes)
+    arrays = train.arrays
+    if rows.validation is not None:
+        aside = _decide_part(settings, corruption, pool.at(rows.validation), seed, input_shape, classes)
+        arrays |= {f"validation_{name}": aside.arrays[name] for name in VALIDATION}
+    if rows.test is not None:
+        test = {"test_index": pool.rows[rows.test], "test_targets": pool.targets[rows.test]}
+    return arrays | test, {**train.about, "test_rows": "test" if rows.test is None else "train"}
+
+
+VALIDATION = ("index", "targets", "is_corrupted")
+"""What an artefact holds of the rows left aside: they are corrupted as a training set of their own (lap-core
+4.1), so the class maps of random labels are drawn anew there."""
+
+
+def _taken(dataset: str, prepared: Mapping[str, Array], seed: int) -> tuple[Pool, dict[str, Array]]:
+    """What a seed takes of the prepared rows: to train on, and to test on where it takes not all."""
+    declared = datasets.get(dataset) if dataset in datasets.names() else None  # one's own data are not
+    kinds = declared.further if declared else {}
+    labels = {name: prepared[f"train/{name}"] for name, kind in kinds.items() if kind == "labels"}
+    source = prepared.get("train/source")
+    if declared is None or declared.view is None:
+        everything = np.arange(len(prepared["train/targets"]), dtype=np.int64)
+        return Pool(everything, prepared["train/targets"], source, labels), {}
+    view = declared.view(prepared, seed)
+    chosen = {name: values[view.train] for name, values in labels.items()}
+    test = {"test_index": view.test, "test_targets": view.test_targets}
+    return Pool(view.train, view.train_targets, view.source, chosen), test
+
+
+@dataclass(frozen=True)
+class _Part:
+    arrays: dict[str, Array]
+    about: dict[str, Any]
+
+
+def _decide_part(
+    settings: CorruptionSettings,
+    corruption: Corruption,
+    pool: Pool,
+    seed: int,
+    input_shape: tuple[int, ...],
+    classes: int | None,
+) -> _Part:
+    """Decide who supplies the rows of a pool, and what they are told of them."""
+    options = _options_of(settings.name, settings.options)
+    dealt = _deal(settings, corruption, options, pool, seed)
+    assignment = dealt.assignment
+    ordered = pool.at(assignment.order)
     samples = Samples(
         settings=settings,
         seed=seed,
         corruption_seed=assignment.corruption_seed,
-        targets=prepared["train/targets"][index],
+        targets=ordered.targets,
         source=assignment.source,
-        is_corrupted=_chosen(is_corrupt_source[assignment.source], corruption, settings.level, seed),
+        is_corrupted=dealt.is_corrupted,
+        corrupt_sources=assignment.corrupt,
+        labels=ordered.labels,
         input_shape=input_shape,
         classes=classes,
     )
     decision = corruption.decide(options, samples)
+    is_corrupted = samples.is_corrupted if decision.is_corrupted is None else decision.is_corrupted
     arrays = {
-        "index": index,
+        "index": ordered.rows,
         "source": samples.source,
-        "is_corrupt_source": is_corrupt_source,
-        "is_corrupted": samples.is_corrupted,
+        "is_corrupt_source": np.isin(np.arange(settings.sources.number), assignment.corrupt),
+        "is_corrupted": is_corrupted,
         "targets": decision.targets,
-        **_other_rows(rows),
     }
-    return arrays, _about(samples, assignment.corrupt, decision)
+    return _Part(arrays, _about(samples, is_corrupted, decision))
+
+
+def _deal(
+    settings: CorruptionSettings, corruption: Corruption, options: Closed, pool: Pool, seed: int
+) -> Dealt:
+    if corruption.deal is not None:
+        return corruption.deal(options, settings, pool, seed)
+    assignment = assign_sources(settings.sources, len(pool.rows), seed, pool.source)
+    belongs = np.isin(assignment.source, assignment.corrupt)
+    return Dealt(assignment, _chosen(belongs, corruption, settings.level, seed))
 
 
 def corrupt_inputs(rule: Rule, inputs: Array, positions: Array) -> Array:
@@ -237,20 +343,16 @@ def _chosen(belongs: Array, corruption: Corruption, level: float, seed: int) -> 
     return chosen
 
 
-def _other_rows(rows: Rows) -> dict[str, Array]:
-    parts = {"validation_index": rows.validation, "test_index": rows.test}
-    return {name: part for name, part in parts.items() if part is not None}
-
-
-def _about(samples: Samples, corrupt_sources: list[int], decision: Decision) -> dict[str, Any]:
+def _about(samples: Samples, is_corrupted: Array, decision: Decision) -> dict[str, Any]:
     changed = decision.targets != samples.targets
     return {
         "settings": samples.settings.model_dump(mode="json"),
         "key": samples.settings.key,
         "seed": samples.seed,
-        "corrupt_sources": corrupt_sources,
-        "changed_labels": float(changed[samples.is_corrupted].mean()) if samples.is_corrupted.any() else 0.0,
+        "corrupt_sources": samples.corrupt_sources,
+        "changed_labels": float(changed[is_corrupted].mean()) if is_corrupted.any() else 0.0,
         "input_rule": None,
+        "label_rule": None,
         **decision.rules,
     }
 

@@ -1,18 +1,39 @@
-"""Each block of a corrupt source gets one label, that of one of its samples (lap-core 4.4, block form)."""
+"""The corrupted samples of a block, or of a batch, get one label, that of one of its samples (lap-core 4.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lapwing.corruption._blocks import relabel_blocks
-from lapwing.corruption.base import Corruption, Decision, NoOptions, Samples
+from lapwing.corruption._blocks import FormOptions, check_classes, decide, in_blocks
+from lapwing.corruption.base import Corruption, Decision, Samples
 from lapwing.files import Array
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def _decide(options: NoOptions, samples: Samples) -> Decision:
-    return relabel_blocks(samples, _one_for_all)
+
+def _decide(options: FormOptions, samples: Samples) -> Decision:
+    return decide(options, samples, _one_for_all)
 
 
 def _one_for_all(generator: np.random.Generator, labels: Array) -> Array:
     return np.full_like(labels, generator.choice(labels))
 
 
-CORRUPTION = Corruption(title="Batch Label Flip", version=1, decide=_decide, in_blocks=True)
+def _redraw(labels: Tensor, uniform: Tensor) -> Tensor:
+    """One of the labels [K, B] of each batch, for all of it."""
+    place = (uniform[:, :1] * labels.shape[1]).long()
+    return labels.gather(1, place).expand_as(labels)
+
+
+CORRUPTION = Corruption(
+    title="Batch Label Flip",
+    version=2,
+    Options=FormOptions,
+    decide=_decide,
+    check=check_classes,
+    redraw=_redraw,
+    in_blocks=in_blocks,
+)

@@ -1,14 +1,21 @@
-"""The labels of each block of a corrupt source are shuffled among its samples (lap-core 4.4, block form)."""
+"""The labels of a block, or of a batch, are shuffled among its corrupted samples (lap-core 4.4)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lapwing.corruption._blocks import relabel_blocks
-from lapwing.corruption.base import Corruption, Decision, NoOptions, Samples
+from lapwing.corruption._blocks import FormOptions, check_classes, decide, in_blocks
+from lapwing.corruption.base import Corruption, Decision, Samples
 from lapwing.files import Array
 
+if TYPE_CHECKING:
+    from torch import Tensor
 
-def _decide(options: NoOptions, samples: Samples) -> Decision:
-    return relabel_blocks(samples, _shuffled)
+
+def _decide(options: FormOptions, samples: Samples) -> Decision:
+    return decide(options, samples, _shuffled)
 
 
 def _shuffled(generator: np.random.Generator, labels: Array) -> Array:
@@ -17,4 +24,17 @@ def _shuffled(generator: np.random.Generator, labels: Array) -> Array:
     return drawn
 
 
-CORRUPTION = Corruption(title="Batch Label Shuffle", version=1, decide=_decide, in_blocks=True)
+def _redraw(labels: Tensor, uniform: Tensor) -> Tensor:
+    """A permutation of the labels [K, B] of each batch, in the order of its uniform numbers."""
+    return labels.gather(1, uniform.argsort(1))
+
+
+CORRUPTION = Corruption(
+    title="Batch Label Shuffle",
+    version=2,
+    Options=FormOptions,
+    decide=_decide,
+    check=check_classes,
+    redraw=_redraw,
+    in_blocks=in_blocks,
+)

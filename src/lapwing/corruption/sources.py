@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field, ValidationInfo, field_validator
 
+from lapwing.errors import UserError
 from lapwing.files import Array
 from lapwing.schema import Closed
 
@@ -18,9 +19,10 @@ class Sources(Closed):
 
     number: int = Field(ge=1)
     corrupt: int = Field(ge=0)
-    assignment: Literal["blocks", "random"] = "blocks"
-    """`blocks`: the samples are shuffled and cut into blocks that the sources take in turn;
-    `random`: each sample draws its source."""
+    assignment: Literal["blocks", "random", "given", "dealt"] = "blocks"
+    """`blocks`: the samples are shuffled and cut into blocks that the sources take in turn, with a size of 1
+    sample by sample; `random`: each sample draws its source; `given`: the dataset says who supplied each
+    sample; `dealt`: the corruption says it."""
     size: int | None = Field(default=None, ge=1, validate_default=True)
     """Samples in a block; `blocks` only."""
 
@@ -38,8 +40,8 @@ class Sources(Closed):
         assignment = info.data.get("assignment")
         if assignment == "blocks" and size is None:
             raise ValueError("the assignment blocks needs the number of samples in a block")
-        if assignment == "random" and size is not None:
-            raise ValueError("the assignment random has no blocks, so leave their size out")
+        if assignment != "blocks" and size is not None:
+            raise ValueError(f"the assignment {assignment} has no blocks, so leave their size out")
         return size
 
 
@@ -57,16 +59,29 @@ class Assignment:
     """Seeds whatever the corruption itself draws."""
 
 
-def assign_sources(sources: Sources, count: int, seed: int) -> Assignment:
+def assign_sources(sources: Sources, count: int, seed: int, given: Array | None = None) -> Assignment:
     """Deal `count` training rows to the sources and draw the corrupt ones.
 
-    Source: lap-core 4.2 (`blocks`), lap-experiments 6.10 (`random`).
+    Args:
+        sources: how.
+        count: N.
+        seed: the run's.
+        given: [N] who supplied each row, as far as the dataset says it. Negative: not known, to be dealt
+            `random`; a dataset with such rows counts the others from the end of the dealt ones.
+
+    Source: lap-core 4.2 (`blocks`), 6.6 (`given`) and 6.8 (some given), lap-experiments 6.10 (`random`).
+
+    Raises:
+        UserError: the dataset does not say what the assignment needs.
     """
-    return (
-        _in_blocks(sources, count, seed)
-        if sources.assignment == "blocks"
-        else _at_random(sources, count, seed)
-    )
+    some_known = given is not None and bool((given < 0).any())
+    if sources.assignment == "blocks" and not some_known:
+        return _in_blocks(sources, count, seed)
+    if sources.assignment == "random":
+        return _at_random(sources, count, seed, given if some_known else None)
+    if sources.assignment == "given" and given is not None and not some_known:
+        return _as_given(sources, given, seed)
+    raise UserError(f"sources.assignment: the dataset does not go with {sources.assignment}; use random.")
 
 
 def _in_blocks(sources: Sources, count: int, seed: int) -> Assignment:
@@ -81,10 +96,33 @@ def _in_blocks(sources: Sources, count: int, seed: int) -> Assignment:
     return Assignment(order, block % sources.number, corrupt.tolist(), corruption_seed)
 
 
-def _at_random(sources: Sources, count: int, seed: int) -> Assignment:
-    source = np.random.default_rng(seed).choice(sources.number, size=count)
-    corrupt = np.random.default_rng(seed).choice(sources.number, size=sources.corrupt, replace=False)
+def _at_random(sources: Sources, count: int, seed: int, given: Array | None) -> Assignment:
+    """Every row draws its source; those that are known (0 …) follow the dealt ones and are never corrupt."""
+    fixed = np.full(count, -1) if given is None else given
+    dealt = sources.number - (int(fixed.max()) + 1)
+    if sources.corrupt > dealt or dealt < 1:
+        raise UserError(
+            f"sources: {sources.number - dealt} of the {sources.number} sources are the dataset's own, "
+            f"so at most {max(dealt, 0)} can be corrupt."
+        )
+    source = fixed + dealt
+    unknown = fixed < 0
+    source[unknown] = np.random.default_rng(seed).choice(dealt, size=int(unknown.sum()))
+    return _drawn_apart(source, dealt, sources.corrupt, seed)
+
+
+def _as_given(sources: Sources, given: Array, seed: int) -> Assignment:
+    if int(given.max()) >= sources.number:
+        raise UserError(
+            f"sources.number: the dataset names {int(given.max()) + 1} sources (it is {sources.number})."
+        )
+    return _drawn_apart(given.copy(), sources.number, sources.corrupt, seed)
+
+
+def _drawn_apart(source: Array, among: int, corrupt: int, seed: int) -> Assignment:
+    """Rows in their order; corrupt sources drawn by a generator of their own."""
+    drawn = np.random.default_rng(seed).choice(among, size=corrupt, replace=False)
     # A child stream: the stream of the seed itself has already decided the sources.
     [child] = np.random.default_rng(seed).spawn(1)
-    order = np.arange(count, dtype=np.int64)
-    return Assignment(order, source, corrupt.tolist(), int(child.integers(1, SEED_LIMIT)))
+    order = np.arange(len(source), dtype=np.int64)
+    return Assignment(order, source, drawn.tolist(), int(child.integers(1, SEED_LIMIT)))

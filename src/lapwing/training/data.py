@@ -16,13 +16,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lapwing.corruption import corruptions
 from lapwing.corruption.base import corrupt_inputs
+from lapwing.errors import UserError
 from lapwing.files import Array
 from lapwing.training.settings import Layout
 
@@ -34,6 +36,9 @@ CHUNK = 4096
 
 Alter = Callable[[Array, Array], Array]
 """(inputs [n, …] scaled, positions [n]) → inputs [n, …]."""
+
+Redraw = Callable[[Tensor, Tensor], Tensor]
+"""(labels of a batch [K, B], uniform numbers [K, B]) → new labels [K, B]."""
 
 
 @dataclass(frozen=True)
@@ -57,24 +62,73 @@ class Replica:
     alter: Alter | None = None
     noise_variance: Array | None = None
     """[N] of each target, where it is known."""
+    redrawn: Array | None = None
+    """[N] bool: the samples whose labels are drawn anew in every step, by `redraw`."""
+    redraw: Redraw | None = None
     meta_index: Array | None = None
     """[M] prepared rows that are set aside as clean samples, for methods that ask for them."""
 
     @classmethod
     def from_artefact(cls, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> Replica:
         """A seed's decisions out of its corruption artefact."""
-        rule = about.get("input_rule")
+        rule = about.get("label_rule")
         return cls(
             seed=about["seed"],
             index=arrays["index"],
             targets=arrays["targets"],
             source=arrays["source"],
             is_corrupt_source=arrays["is_corrupt_source"].astype(bool),
-            altered=np.flatnonzero(arrays["is_corrupted"]) if rule else None,
-            alter=(lambda inputs, positions: corrupt_inputs(rule, inputs, positions)) if rule else None,
+            **_input_corruption(arrays["is_corrupted"], about),
+            redrawn=arrays["is_corrupted"].astype(bool) if rule else None,
+            redraw=corruptions.get(rule["name"]).redraw if rule else None,
             noise_variance=arrays.get("noise_variance"),
             meta_index=arrays.get("meta_index"),
         )
+
+    @classmethod
+    def left_aside(cls, arrays: Mapping[str, Array], about: Mapping[str, Any]) -> Replica | None:
+        """What a corruption artefact leaves aside for validation, corrupted as it says; None: nothing."""
+        if "validation_index" not in arrays:
+            return None
+        return cls(
+            seed=about["seed"],
+            index=arrays["validation_index"],
+            targets=arrays["validation_targets"],
+            **_input_corruption(arrays["validation_is_corrupted"], about),
+        )
+
+    def of_clean_sources(self, is_corrupted: Array) -> Replica:
+        """The positions of sources of which no sample is corrupted; their inputs and labels are clean.
+
+        Raises:
+            UserError: every source is corrupt.
+        """
+        if self.source is None:
+            raise ValueError("these data have no sources")
+        kept = ~np.isin(self.source, np.unique(self.source[is_corrupted.astype(bool)]))
+        if not kept.any():
+            raise UserError("train_on: there are no clean sources to train on.")
+        return Replica(
+            seed=self.seed,
+            index=self.index[kept],
+            targets=self.targets[kept],
+            source=self.source[kept],
+            is_corrupt_source=self.is_corrupt_source,
+            noise_variance=None if self.noise_variance is None else self.noise_variance[kept],
+            meta_index=self.meta_index,
+        )
+
+
+def _input_corruption(is_corrupted: Array, about: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a replica that say what is done to its inputs."""
+    rule = about.get("input_rule")
+    if not rule:
+        return {}
+
+    def alter(inputs: Array, positions: Array) -> Array:
+        return corrupt_inputs(rule, inputs, positions)
+
+    return {"altered": np.flatnonzero(is_corrupted), "alter": alter}
 
 
 @dataclass(frozen=True)
@@ -99,12 +153,15 @@ class Rows:
         return chosen if self.scale == 1.0 else chosen * self.scale
 
 
-def widest_stack(rows: Rows, replica: Replica, layout: Layout, dtype: torch.dtype) -> int:
+def widest_stack(
+    rows: Rows, replica: Replica, layout: Layout, dtype: torch.dtype, left_aside: Replica | None = None
+) -> int:
     """How many replicas like this one may train together within `ARRANGED_BYTES`, at least 1."""
     if replica.alter is None and layout == "mixed":
         return len(replica.index)  # rows are shared: no limit from here
-    per_replica = len(replica.index) * rows.bytes_as(dtype)
-    return max(1, ARRANGED_BYTES // per_replica)
+    aside = left_aside if left_aside is not None and left_aside.alter is not None else None
+    arranged = len(replica.index) + (len(aside.index) if aside else 0)
+    return max(1, ARRANGED_BYTES // (arranged * rows.bytes_as(dtype)))
 
 
 @dataclass(frozen=True)
@@ -225,6 +282,9 @@ class TrainingData:
         self.source, self.sources = _sources(replicas, device)
         variances = _known([replica.noise_variance for replica in replicas])
         self.noise_variance = stacked(variances, device).to(dtype) if variances else None
+        redrawn = _known([replica.redrawn for replica in replicas])
+        self._redrawn = stacked(redrawn, device) if redrawn else None
+        self._redraw = replicas[0].redraw
         fits = len(replicas) * self.samples * rows.bytes_as(dtype) <= ARRANGED_BYTES
         altered = any(replica.alter is not None for replica in replicas)
         self.inputs: Arranged | Shared
@@ -238,11 +298,68 @@ class TrainingData:
         """Targets, sources and noise variances."""
         return self.targets, self.source, self.noise_variance
 
+    @property
+    def redraws(self) -> bool:
+        """Whether the labels of some samples are drawn anew in every step."""
+        return self._redrawn is not None
+
+    def redrawn_targets(self, positions: Tensor, size: int, uniform: Tensor) -> Tensor:
+        """The targets at positions [K, n], in batches of `size`, with those that are drawn anew drawn.
+
+        Args:
+            positions: [K, n] in the order of the batches.
+            size: B.
+            uniform: [K, n] random numbers of [0, 1): what is drawn is a function of them.
+        """
+        targets = self.targets.gather(1, positions)
+        if self._redrawn is None or self._redraw is None:
+            return targets
+        drawn = [self._redraw(*pair) for pair in zip(cut(targets, size), cut(uniform, size), strict=True)]
+        return torch.where(self._redrawn.gather(1, positions), torch.cat(drawn, 1), targets)
+
+    # -- as what is evaluated on: samples that are left aside, corrupted as they are --------------------
+
+    def chunks(self, size: int) -> list[tuple[int, int]]:
+        """Bounds of chunks of `size` positions."""
+        return bounds(self.samples, size)
+
+    def take(self, replicas: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Inputs [K, n, …] and targets [K, n] of a chunk."""
+        positions = torch.arange(start, stop, device=self.device).expand(replicas, -1)
+        return self.inputs.gather(self.inputs.prepare(positions)), self.targets[:, start:stop]
+
     def single_source_batches(self, size: int) -> bool:
         """Whether every batch of `size` samples comes from one source; waits for the device."""
         if self.source is None or self.layout != "blocks":
             return False
         return all(bool((part == part[:, :1]).all()) for part in cut(self.source, size))
+
+
+class Evaluated(Protocol):
+    """What a network is evaluated on."""
+
+    @property
+    def samples(self) -> int:
+        """M, the same for all replicas."""
+        ...
+
+    @property
+    def targets(self) -> Tensor:
+        """[K, M], or [1, M] where all replicas share them."""
+        ...
+
+    def chunks(self, size: int) -> list[tuple[int, int]]:
+        """Bounds of chunks of `size` samples."""
+        ...
+
+    def take(self, replicas: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
+        """Inputs [K, n, …] and targets [K, n] of a chunk."""
+        ...
+
+
+def bounds(samples: int, size: int) -> list[tuple[int, int]]:
+    """Begin and end of each `size` samples."""
+    return [(start, min(start + size, samples)) for start in range(0, samples, size)]
 
 
 def cut(tensor: Tensor, size: int) -> tuple[Tensor, ...]:
@@ -307,7 +424,7 @@ class TestData:
 
     def chunks(self, size: int) -> list[tuple[int, int]]:
         """Bounds of chunks of `size` rows."""
-        return [(start, min(start + size, self.samples)) for start in range(0, self.samples, size)]
+        return bounds(self.samples, size)
 
     def take(self, replicas: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Inputs [K, n, …] and targets [K, n] of a chunk; replicas share memory where they share rows."""

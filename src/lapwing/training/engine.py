@@ -6,16 +6,16 @@ import contextlib
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from lapwing.methods.base import Batch, Method, Term
-from lapwing.training.data import Arranged, TestData, TrainingData, cut
-from lapwing.training.metrics import test_metrics, train_metrics
-from lapwing.training.optimisers import StackedOptimiser, learning_rate, maker
+from lapwing.training.data import Arranged, Evaluated, TrainingData, cut
+from lapwing.training.metrics import of_groups, test_metrics, train_metrics
+from lapwing.training.optimisers import StackedOptimiser, maker, options_of
 from lapwing.training.randomness import generator
 from lapwing.training.settings import TrainingSettings
 from lapwing.training.stack import Backend, Build, Stack
@@ -40,6 +40,8 @@ class _Log:
     """[K, B] per step; none where samples have no source."""
     objectives: list[list[Tensor]] = field(default_factory=list)
     """[K] per network and step."""
+    records: list[tuple[int, Tensor, Tensor]] = field(default_factory=list)
+    """Step, unreliability and multiplier [K, S] where `record_every` asks for them."""
 
 
 class Training:
@@ -71,8 +73,10 @@ class Training:
         classes: int | None,
         backend: Backend = "loop",
         meta: TrainingData | None = None,
+        groups: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.settings, self.method, self.data, self.meta = settings, method, data, meta
+        self._groups = dict(groups or {})
         self.seeds, self.replicas, self.classes = list(seeds), len(seeds), classes
         self.samples, self.sources = data.samples, data.sources
         self.device, self.dtype = data.device, DTYPES[settings.precision]
@@ -101,14 +105,15 @@ class Training:
             members: [K, n] positions to go through, equally many for each replica; None: all.
             purpose: names the shuffle, for methods that go through the data in several ways.
         """
-        if members is None and self.data.layout == "blocks" and isinstance(self.data.inputs, Arranged):
+        sliced = isinstance(self.data.inputs, Arranged) and not self.data.redraws
+        if members is None and self.data.layout == "blocks" and sliced:
             if self._in_order is None:
-                self._in_order = list(self._sliced(self.data.inputs))
+                self._in_order = list(self._sliced())
             return iter(self._in_order)
         members = self._positions if members is None else members
         if self.data.layout == "mixed":
             members = members.gather(1, self._permutations(members.shape[1], purpose, self.epoch))
-        return self._gathered(self.data, members, self.settings.batch_size)
+        return self._gathered(self.data, members, self.settings.batch_size, self._redrawn(members, purpose))
 
     def meta_batch(self, size: int) -> Batch:
         """`size` clean samples; which, is a function of seed and step only."""
@@ -121,7 +126,8 @@ class Training:
 
     def full_pass(self, network: int = 0) -> Iterator[tuple[Batch, Any]]:
         """Every training sample in order of position, with the outputs of a network in evaluation."""
-        for batch in self._gathered(self.data, self._positions, self.settings.batch_size):
+        redrawn = self._redrawn(self._positions, "full pass")
+        for batch in self._gathered(self.data, self._positions, self.settings.batch_size, redrawn):
             with self._evaluating():
                 outputs = self.networks[network](batch.inputs)
             yield batch, outputs
@@ -130,21 +136,33 @@ class Training:
         orders = [torch.randperm(number, generator=generator(seed, purpose, turn)) for seed in self.seeds]
         return torch.stack(orders).to(self.device)
 
-    def _sliced(self, inputs: Arranged) -> Iterator[Batch]:
+    def _redrawn(self, positions: Tensor, purpose: str) -> Tensor | None:
+        """Targets at positions [K, n] where some are drawn anew: a function of seed, purpose and epoch."""
+        if not self.data.redraws:
+            return None
+        number, size = positions.shape[1], self.settings.batch_size
+        streams = [generator(seed, "labels", purpose, self.epoch) for seed in self.seeds]
+        uniform = torch.stack([torch.rand(number, generator=stream) for stream in streams])
+        return self.data.redrawn_targets(positions, size, uniform.to(self.device))
+
+    def _sliced(self) -> Iterator[Batch]:
         """The batches of the layout `blocks`: views that are made once, the same in every epoch."""
         size = self.settings.batch_size
+        inputs = cast(Arranged, self.data.inputs)
         decisions = _batched(self.data.decisions, size)
         for rows, index, *decided in zip(inputs.slices(size), cut(self._positions, size), *decisions):  # noqa: B905
             targets, source, noise_variance = decided
             yield Batch(rows, targets, index, source, noise_variance)
 
-    def _gathered(self, data: TrainingData, positions: Tensor, size: int) -> Iterator[Batch]:
+    def _gathered(
+        self, data: TrainingData, positions: Tensor, size: int, targets: Tensor | None = None
+    ) -> Iterator[Batch]:
         """Batches at positions [K, n]; what is small is gathered once, the inputs batch by batch."""
         places = cut(data.inputs.prepare(positions), size)
         decisions = [None if t is None else t.gather(1, positions) for t in data.decisions]
+        decisions[0] = decisions[0] if targets is None else targets
         for place, index, *decided in zip(places, cut(positions, size), *_batched(decisions, size)):  # noqa: B905
-            targets, source, noise_variance = decided
-            yield Batch(data.inputs.gather(place), targets, index, source, noise_variance)
+            yield Batch(data.inputs.gather(place), decided[0], index, *decided[1:])
 
     def source_of(self, batch: Batch) -> Tensor:
         """The source ids [K, B] of a batch.
@@ -180,8 +198,8 @@ class Training:
         for optimiser, term in zip(self.optimisers, terms, strict=True):
             optimiser.step(self._active(term))
         method.after_step(self, batch, outputs, detached)
-        self._record(batch, method.predictions(outputs[0]), detached[0], terms)
         self.steps += 1
+        self._record(batch, method.predictions(outputs[0]), detached[0], terms)
 
     def _active(self, term: Term) -> Tensor | None:
         if self._all_alive:
@@ -197,20 +215,26 @@ class Training:
             log.correct.append(predictions.detach().contiguous().argmax(-1) == batch.targets)
         if batch.source is not None:
             log.sources.append(batch.source)
+        every = self.settings.record_every
+        if every and self.steps % every == 0 and (found := self.method.source_diagnostics()) is not None:
+            log.records.append((self.steps, found.unreliability.clone(), found.multiplier.clone()))
 
-    def train_epoch(self, test: TestData) -> dict[str, Tensor]:
-        """Train one epoch, then test.
+    def train_epoch(self, test: Evaluated, validation: Evaluated | None = None) -> dict[str, Tensor]:
+        """Train one epoch, then test, and validate on what is left aside for it.
 
         Returns:
-            Metric → [K], or [K, S] for those of the sources, on the host: the only wait for the device.
+            Metric → [K], [K, S] for those of the sources, or [K, R, S] for R records within the epoch, on the
+            host: the only wait for the device.
         """
         for optimiser in self.optimisers:
-            optimiser.set_learning_rate(self._learning_rate())
+            optimiser.set_options(self._options())
         self.forget_measurements()
         self.method.on_epoch_start(self)
         self.method.run_epoch(self)
         self.method.on_epoch_end(self)
         measured = {**self._train_metrics(), **self.evaluate(test), **self._source_metrics()}
+        if validation is not None:
+            measured |= self.evaluate(validation, "validation")
         self._stop_diverged(measured["test/loss"])
         self.epoch += 1
         return {name: values.detach().to("cpu", torch.float64) for name, values in measured.items()}
@@ -219,9 +243,9 @@ class Training:
         """Drop what steps left to be measured, for who calls `step` without `train_epoch`."""
         self._log = _Log()
 
-    def _learning_rate(self) -> float:
+    def _options(self) -> dict[str, Any]:
         settings = self.settings
-        return learning_rate(settings.optimiser, settings.schedule, self.epoch, settings.epochs)
+        return options_of(settings.optimiser, settings.schedule, self.epoch, settings.epochs)
 
     def _stop_diverged(self, test_loss: Tensor) -> None:
         """Freeze the replicas with an objective or a test loss [K] that is not finite, and remember where."""
@@ -250,7 +274,16 @@ class Training:
         found = self.method.source_diagnostics()
         if found is None:
             return {}
-        return {"source/unreliability": found.unreliability, "source/multiplier": found.multiplier}
+        metrics = {"source/unreliability": found.unreliability, "source/multiplier": found.multiplier}
+        if self._log.records:
+            steps, unreliability, multiplier = zip(*self._log.records, strict=True)
+            at = torch.tensor(steps, device=self.device).expand(self.replicas, -1)
+            metrics |= {
+                "record/step": at,
+                "record/unreliability": torch.stack(unreliability, 1),
+                "record/multiplier": torch.stack(multiplier, 1),
+            }
+        return metrics
 
     @contextlib.contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -260,19 +293,20 @@ class Training:
                 modes.enter_context(network.evaluating())
             yield
 
-    def evaluate(self, test: TestData) -> dict[str, Tensor]:
-        """Loss and accuracies [K] on the test rows of what the method predicts."""
+    def evaluate(self, data: Evaluated, split: str = "test") -> dict[str, Tensor]:
+        """Loss and accuracies [K] of what the method predicts, under names `<split>/<metric>`."""
         with self._evaluating():
-            sums = self._summed(test)
-        return {name: values / test.samples for name, values in sums.items()}
+            sums = self._summed(data)
+        counts = of_groups(data.targets, self._groups)
+        return {f"{split}/{name}": sums[name] / counts.get(name, data.samples) for name in sums}
 
-    def _summed(self, test: TestData) -> dict[str, Tensor]:
+    def _summed(self, data: Evaluated) -> dict[str, Tensor]:
         sums: dict[str, Tensor] = {}
-        for start, stop in test.chunks(EVALUATED):
-            inputs, targets = test.take(self.replicas, start, stop)
+        for start, stop in data.chunks(EVALUATED):
+            inputs, targets = data.take(self.replicas, start, stop)
             outputs = self.method.predictions(self.method.predict(self, inputs))
             losses = self.sample_losses(outputs, targets)
-            for name, values in test_metrics(losses, outputs, targets, self.classes).items():
+            for name, values in test_metrics(losses, outputs, targets, self.classes, self._groups).items():
                 sums[name] = sums[name] + values if name in sums else values
         return sums
 

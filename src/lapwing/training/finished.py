@@ -40,7 +40,7 @@ NOT_WHAT_WAS_WRITTEN = (files.DamagedFile, files.MissingFile, KeyError, TypeErro
 def data_digest(path: Path) -> str:
     """A hash of all of a prepared file that decides numbers; only its header is read."""
     about = files.read_about(path)
-    decisive = {name: about.get(name) for name in ("scale", "task", "classes")}
+    decisive = {name: about.get(name) for name in ("scale", "task", "classes", "groups")}
     return files.content_key({"content": files.content_hash(path), **decisive}, length=64)
 
 

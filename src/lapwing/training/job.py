@@ -9,7 +9,7 @@ import resource
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +23,7 @@ from lapwing import files
 from lapwing.errors import UserError
 from lapwing.files import Array
 from lapwing.methods import methods
+from lapwing.methods.base import Method
 from lapwing.models import models
 from lapwing.schema import validate
 from lapwing.training.data import Replica, Rows, TestData, TrainingData, widest_stack
@@ -54,14 +55,19 @@ class Trainee:
     settings: TrainingSettings
     rows: Rows
     test_rows: Rows
-    test_targets: Array
+    test_targets: Array | Mapping[int, Array]
+    """Of all test rows; by seed where each seed tests on rows of its own."""
     replicas: Mapping[int, Replica]
     """By seed."""
     test_index: Mapping[int, Array] | None = None
-    """By seed, where the study splits the test rows off."""
+    """By seed, where each seed tests on rows of its own."""
     classes: int | None = None
     train_targets: Array | None = None
     """The true ones of all rows; the targets of a replica's meta set."""
+    left_aside: Mapping[int, Replica] = field(default_factory=dict)
+    """By seed, what the study leaves aside for validation; empty where it leaves nothing."""
+    groups: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """Name → classes whose accuracy is measured apart."""
 
 
 @dataclass
@@ -161,7 +167,7 @@ class _Inputs:
         """The data, checked to belong together."""
         prepared, about = files.read_arrays(self.data)
         digest = files.content_hash(self.data)
-        replicas, test_index = {}, {}
+        replicas, left_aside, test_index, test_targets = {}, {}, {}, {}
         for seed in seeds:
             arrays, decided = files.read_arrays(self.artefacts[seed])
             if decided["data"] != digest:
@@ -169,20 +175,30 @@ class _Inputs:
                     f"{self.artefacts[seed]} was made from other data than {self.data}; "
                     "delete it and start again, it will be made anew."
                 )
-            replicas[seed] = Replica.from_artefact(arrays, decided)
+            replicas[seed] = self._replica(arrays, decided)
+            if (aside := Replica.left_aside(arrays, decided)) is not None:
+                left_aside[seed] = aside
             if "test_index" in arrays:
-                test_index[seed] = arrays["test_index"]
-        part = "train" if test_index else "test"
+                test_index[seed], test_targets[seed] = arrays["test_index"], arrays["test_targets"]
+        part = decided["test_rows"]
         return Trainee(
             settings=self.cell.settings.training,
             rows=Rows(prepared["train/inputs"], about["scale"]),
             test_rows=Rows(prepared[f"{part}/inputs"], about["scale"]),
-            test_targets=prepared[f"{part}/targets"],
+            test_targets=test_targets or prepared[f"{part}/targets"],
             replicas=replicas,
+            left_aside=left_aside,
+            groups=about.get("groups", {}),
             test_index=test_index or None,
             classes=about["classes"] if about["task"] == "classification" else None,
             train_targets=prepared["train/targets"],
         )
+
+    def _replica(self, arrays: Mapping[str, Array], decided: Mapping[str, Any]) -> Replica:
+        replica = Replica.from_artefact(arrays, decided)
+        if self.cell.settings.train_on == "clean_sources":
+            return replica.of_clean_sources(arrays["is_corrupted"])
+        return replica
 
 
 def _needed(known: Mapping[Any, Path], key: Any, what: str) -> Path:
@@ -232,10 +248,11 @@ def _stacks(
 
 
 def _alike(trainee: Trainee, seeds: Sequence[int]) -> list[list[int]]:
-    """Seeds that can share a stack: equally many training positions."""
-    groups: dict[int, list[int]] = {}
+    """Seeds that can share a stack, as far as the method asks."""
+    method: type[Method] = methods.get(trainee.settings.method.name)
+    groups: dict[Hashable, list[int]] = {}
     for seed in seeds:
-        groups.setdefault(len(trainee.replicas[seed].index), []).append(seed)
+        groups.setdefault(method.alike(trainee.replicas[seed]), []).append(seed)
     return list(groups.values())
 
 
@@ -246,7 +263,8 @@ def stack_width(trainee: Trainee, device: torch.device) -> int:
     if not (stacks and methods.get(settings.method.name).stacks):
         return 1
     replica = next(iter(trainee.replicas.values()))
-    return widest_stack(trainee.rows, replica, settings.layout, DTYPES[settings.precision])
+    aside = next(iter(trainee.left_aside.values()), None)
+    return widest_stack(trainee.rows, replica, settings.layout, DTYPES[settings.precision], aside)
 
 
 def builder(trainee: Trainee) -> Build:
@@ -268,7 +286,16 @@ def _check_version(what: str, name: str, asked: int, here: int) -> None:
 # -- a stack ---------------------------------------------------------------------------------------
 
 
-def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tuple[Training, TestData]:
+@dataclass(frozen=True)
+class HeldOut:
+    """What a stack of runs is evaluated on."""
+
+    test: TestData
+    validation: TrainingData | None = None
+    """What the study leaves aside, corrupted as the training data are."""
+
+
+def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tuple[Training, HeldOut]:
     """Bring the data of some seeds to the device and build their networks."""
     settings, build = trainee.settings, builder(trainee)
     network = build_replica(build, 0, 0)
@@ -281,9 +308,7 @@ def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tup
     }
     replicas = [trainee.replicas[seed] for seed in seeds]
     data = TrainingData(trainee.rows, replicas, layout=settings.layout, **places)
-    index = None if trainee.test_index is None else [trainee.test_index[seed] for seed in seeds]
-    targets = [trainee.test_targets] if index is None else [trainee.test_targets[rows] for rows in index]
-    test = TestData(trainee.test_rows, targets, index, **places)
+    held_out = _held_out(trainee, seeds, places)
     kind = methods.get(settings.method.name)
     _check_version("method", settings.method.name, settings.method.version, kind.version)
     hyperparameters = validate(
@@ -292,9 +317,26 @@ def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tup
     meta = _meta_set(trainee, replicas, places)
     method = kind(hyperparameters)
     training = Training(
-        settings, method, build, seeds, data, classes=trainee.classes, backend=backend, meta=meta
+        settings,
+        method,
+        build,
+        seeds,
+        data,
+        classes=trainee.classes,
+        backend=backend,
+        meta=meta,
+        groups=trainee.groups,
     )
-    return training, test
+    return training, held_out
+
+
+def _held_out(trainee: Trainee, seeds: Sequence[int], places: Mapping[str, Any]) -> HeldOut:
+    index = None if trainee.test_index is None else [trainee.test_index[seed] for seed in seeds]
+    targets = trainee.test_targets
+    of_each = [targets[seed] for seed in seeds] if isinstance(targets, Mapping) else [targets]
+    test = TestData(trainee.test_rows, of_each, index, **places)
+    aside = [trainee.left_aside[seed] for seed in seeds if seed in trainee.left_aside]
+    return HeldOut(test, TrainingData(trainee.rows, aside, layout="mixed", **places) if aside else None)
 
 
 def _meta_set(
@@ -317,11 +359,11 @@ def _train_stack(
     store: FinishedRuns,
     environment: Environment,
 ) -> dict[int, FinishedRun]:
-    training, test, progress = _begun(trainee, seeds, checkpoint, store, environment.device)
+    training, held_out, progress = _begun(trainee, seeds, checkpoint, store, environment.device)
     if progress.resumed:
         log.info("%s: seeds %s go on after epoch %d", cell, list(seeds), progress.resumed)
     while training.epoch < trainee.settings.epochs and bool(training.alive.any()):
-        train_one_epoch(training, test, progress, str(cell))
+        train_one_epoch(training, held_out, progress, str(cell))
         if training.epoch < trainee.settings.epochs:
             save(store, training, progress)
     runs = {}
@@ -338,23 +380,23 @@ def _begun(
     checkpoint: Checkpoint | None,
     store: FinishedRuns,
     device: torch.device,
-) -> tuple[Training, TestData, Progress]:
+) -> tuple[Training, HeldOut, Progress]:
     """A stack where its checkpoint is; one that does not fit is set aside, and the stack begins anew."""
-    training, test = prepare(trainee, seeds, device)
+    training, held_out = prepare(trainee, seeds, device)
     if checkpoint is None:
-        return training, test, Progress()
+        return training, held_out, Progress()
     try:
-        return training, test, resume(training, checkpoint)
+        return training, held_out, resume(training, checkpoint)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         store.set_aside(checkpoint.path, error)
         return *prepare(trainee, seeds, device), Progress()
 
 
-def train_one_epoch(training: Training, test: TestData, progress: Progress, name: str) -> None:
+def train_one_epoch(training: Training, held_out: HeldOut, progress: Progress, name: str) -> None:
     """Train an epoch, keep what it measured, and say so in the log."""
     start = time.perf_counter()
     before = list(training.diverged)
-    measured = training.train_epoch(test)
+    measured = training.train_epoch(held_out.test, held_out.validation)
     seconds = time.perf_counter() - start
     progress.history = extended(progress.history, measured)
     progress.seconds += seconds
@@ -380,7 +422,8 @@ def finished_run(
     ended = training.diverged[row]
     epochs = training.epoch if ended is None else ended[0] - 1
     metrics = metrics_table(progress.history, row, epochs)
-    return FinishedRun(metrics, sources_table(progress.history, row, epochs, is_corrupt), about)
+    steps = training.steps // max(training.epoch, 1)
+    return FinishedRun(metrics, sources_table(progress.history, row, epochs, is_corrupt, steps), about)
 
 
 def save(store: FinishedRuns, training: Training, progress: Progress) -> None:

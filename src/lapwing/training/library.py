@@ -88,10 +88,10 @@ def train_arrays(
 
 
 def _train_stack(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> list[TrainedRun]:
-    training, test = prepare(trainee, seeds, device)
+    training, held_out = prepare(trainee, seeds, device)
     progress = Progress()
     while training.epoch < trainee.settings.epochs and bool(training.alive.any()):
-        train_one_epoch(training, test, progress, trainee.settings.method.name)
+        train_one_epoch(training, held_out, progress, trainee.settings.method.name)
     runs = []
     for row, seed in enumerate(seeds):
         run = finished_run(training, progress, row, None, {})

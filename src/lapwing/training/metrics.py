@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,8 @@ from torch import Tensor
 from lapwing.files import Array
 
 History = dict[str, Array]
-"""What every epoch measured: name → [K, epochs], or [K, epochs, S] for `source/…`."""
+"""What every epoch measured: name → [K, epochs], [K, epochs, S] for `source/…`, and for the records of single
+steps [K, R] steps and [K, R, S] `record/…`."""
 
 
 def train_metrics(
@@ -39,13 +40,19 @@ def train_metrics(
     return found
 
 
-def test_metrics(losses: Tensor, outputs: Tensor, targets: Tensor, classes: int | None) -> dict[str, Tensor]:
+Groups = Mapping[str, Sequence[int]]
+"""Name → classes whose accuracy is measured apart."""
+
+
+def test_metrics(
+    losses: Tensor, outputs: Tensor, targets: Tensor, classes: int | None, groups: Groups | None = None
+) -> dict[str, Tensor]:
     """Sums over samples: losses [K, B], outputs [K, B, C], targets [K, B] → metric → [K].
 
     Of classes with equal outputs the first ranks first, so that a network without an opinion gets no credit;
     nor does one get any for a sample with an output that is not finite.
     """
-    found = {"test/loss": losses.double().sum(1)}
+    found = {"loss": losses.double().sum(1)}
     if classes is None:
         return found
     mine = outputs.gather(-1, targets.unsqueeze(-1))
@@ -53,15 +60,32 @@ def test_metrics(losses: Tensor, outputs: Tensor, targets: Tensor, classes: int 
     rank = ((outputs > mine) | ((outputs == mine) & before)).sum(-1)
     rank = rank.where(outputs.isfinite().all(-1), classes)
     tops = (1, 2, 5) if classes > 5 else (1, 2)
-    return found | {f"test/top_{k}": (rank < k).double().sum(1) for k in tops}
+    found |= {f"top_{k}": (rank < k).double().sum(1) for k in tops}
+    inside = _inside(targets, groups or {})
+    return found | {name: ((rank < 1) & mask).double().sum(1) for name, mask in inside.items()}
+
+
+def of_groups(targets: Tensor, groups: Groups) -> dict[str, Tensor]:
+    """How many of the targets [K, M] are of each group, [K] by the name of its metric."""
+    return {name: mask.double().sum(1) for name, mask in _inside(targets, groups).items()}
+
+
+def _inside(targets: Tensor, groups: Groups) -> dict[str, Tensor]:
+    return {
+        f"top_1_of_{name}": torch.isin(targets, torch.tensor(list(members), device=targets.device))
+        for name, members in groups.items()
+    }
 
 
 test_metrics.__test__ = False  # type: ignore[attr-defined]
 
 
 def extended(history: History, epoch: Mapping[str, Tensor]) -> History:
-    """The history with one more epoch."""
-    new = {name: values.numpy()[:, None] for name, values in epoch.items()}
+    """The history with one more epoch; of records an epoch has several."""
+    new = {
+        name: values.numpy() if name.startswith("record/") else values.numpy()[:, None]
+        for name, values in epoch.items()
+    }
     return {
         name: np.concatenate([history[name], values], 1) if name in history else values
         for name, values in new.items()
@@ -80,7 +104,7 @@ def metrics_table(history: History, row: int, epochs: int) -> pd.DataFrame:
             }
         )
         for name, values in history.items()
-        if not name.startswith("source/")
+        if not name.startswith(("source/", "record/"))
     ]
     return (
         pd.concat(parts, ignore_index=True)
@@ -89,22 +113,50 @@ def metrics_table(history: History, row: int, epochs: int) -> pd.DataFrame:
     )
 
 
-def sources_table(history: History, row: int, epochs: int, is_corrupt: Array | None) -> pd.DataFrame:
-    """Columns epoch, source, is_corrupt, mean_loss, unreliability, multiplier of one replica; NaN: none."""
-    columns = ("mean_loss", "unreliability", "multiplier")
+SOURCE_VALUES = ("mean_loss", "unreliability", "multiplier")
+
+
+def sources_table(
+    history: History, row: int, epochs: int, is_corrupt: Array | None, steps_per_epoch: int
+) -> pd.DataFrame:
+    """What was seen of the sources by one replica, in its first `epochs` epochs.
+
+    Returns:
+        Columns epoch (1-based), step (from the beginning of training), source, is_corrupt, mean_loss,
+        unreliability, multiplier; NaN: none. A row per source at the end of each epoch, and one for each
+        record within it.
+    """
     losses = history.get("source/mean_loss")
     if losses is None:
-        return _empty(epoch=int, source=int, is_corrupt=bool, **dict.fromkeys(columns, float))
+        return _empty(epoch=int, step=int, source=int, is_corrupt=bool, **dict.fromkeys(SOURCE_VALUES, float))
     sources = losses.shape[2]
-    unknown = np.full_like(losses, np.nan)
-    values = {name: history.get(f"source/{name}", unknown)[row, :epochs].reshape(-1) for name in columns}
     flags = np.zeros(sources, dtype=bool) if is_corrupt is None else is_corrupt
+    ends = {name: history[f"source/{name}"][row] for name in SOURCE_VALUES if f"source/{name}" in history}
+    number = np.arange(1, epochs + 1)
+    table = _rows_of_sources(number, number * steps_per_epoch, ends, flags)
+    if "record/step" not in history:
+        return table
+    at = history["record/step"][row].astype(int)
+    within = (at <= epochs * steps_per_epoch) & (at % steps_per_epoch > 0)  # the end of an epoch is there
+    records = {name: history[f"record/{name}"][row][within] for name in SOURCE_VALUES[1:]}
+    inside = _rows_of_sources(at[within] // steps_per_epoch + 1, at[within], records, flags)
+    return pd.concat([table, inside]).sort_values(["step", "source"], ignore_index=True)
+
+
+def _rows_of_sources(epoch: Array, step: Array, values: Mapping[str, Array], flags: Array) -> pd.DataFrame:
+    """A row per moment and source; `values` are [moments or more, S] each."""
+    moments, sources = len(epoch), len(flags)
+    unknown = np.full(moments * sources, np.nan)
+    found = {
+        name: values[name][:moments].reshape(-1) if name in values else unknown for name in SOURCE_VALUES
+    }
     return pd.DataFrame(
         {
-            "epoch": np.repeat(np.arange(1, epochs + 1), sources),
-            "source": np.tile(np.arange(sources), epochs),
-            "is_corrupt": np.tile(flags, epochs),
-            **values,
+            "epoch": np.repeat(epoch, sources),
+            "step": np.repeat(step, sources),
+            "source": np.tile(np.arange(sources), moments),
+            "is_corrupt": np.tile(flags, moments),
+            **found,
         }
     )
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +28,17 @@ def learning_rate(optimiser: Optimiser, schedule: Schedule, epoch: int, epochs: 
         return schedule.minimum + (start - schedule.minimum) * (1 + math.cos(math.pi * epoch / epochs)) / 2
     if schedule.name == "step":
         return start * float(schedule.factor ** (epoch // schedule.every))
+    if schedule.name == "linear" and epoch >= schedule.start:
+        return start * (epochs - epoch) / (epochs - schedule.start)
     return start
+
+
+def options_of(optimiser: Optimiser, schedule: Schedule, epoch: int, epochs: int) -> dict[str, Any]:
+    """What an epoch (0-based) of `epochs` changes in the optimiser: the learning rate, and betas."""
+    options: dict[str, Any] = {"lr": learning_rate(optimiser, schedule, epoch, epochs)}
+    if schedule.late_beta is not None and epoch >= schedule.start:
+        options["betas"] = (schedule.late_beta, optimiser.betas[1])
+    return options
 
 
 class StackedOptimiser:
@@ -41,20 +52,19 @@ class StackedOptimiser:
         self.parameters = list(parameters)
         self._dense = [_dense(parameter) for parameter in self.parameters]
         self._make = make
-        self._learning_rate: float | None = None
+        self._options: dict[str, Any] = {}
         self.restart()
 
     def restart(self) -> None:
         """Forget all moments."""
         self.inner = self._make(self._dense)
-        if self._learning_rate is not None:
-            self.set_learning_rate(self._learning_rate)
+        self.set_options(self._options)
 
-    def set_learning_rate(self, value: float) -> None:
-        """Set the learning rate of all parameters."""
-        self._learning_rate = value
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Set options of all parameters, `lr` for instance; they stay when moments are forgotten."""
+        self._options = dict(options)
         for group in self.inner.param_groups:
-            group["lr"] = value
+            group.update(options)
 
     def clear_gradients(self) -> None:
         """Drop the gradients of the step before."""

@@ -9,12 +9,16 @@ from lapwing.methods import methods
 from lapwing.models import models
 from lapwing.schema import Closed, Name, validate
 
-ENGINE_VERSION = 1
+ENGINE_VERSION = 2
 """Raised when the engine itself gives other numbers: every run is then trained anew."""
 
 Layout = Literal["blocks", "mixed"]
 """`blocks`: every batch is one block of one source, in the same order in every epoch;
 `mixed`: the samples are shuffled anew in every epoch."""
+
+TrainOn = Literal["all_sources", "clean_sources"]
+"""`clean_sources`: those of corrupt sources are left out of training, which nobody could do who does not know
+them: an upper bound."""
 
 Task = Literal["classification", "regression"]
 Precision = Literal["float32", "float64"]
@@ -43,17 +47,28 @@ class Optimiser(Closed):
 class Schedule(Closed):
     """How the learning rate changes from epoch to epoch."""
 
-    name: Literal["constant", "cosine", "step"] = "constant"
+    name: Literal["constant", "cosine", "step", "linear"] = "constant"
     minimum: float = Field(0.0, ge=0)
     """Cosine: the learning rate at the end."""
     every: int = Field(30, ge=1)
     """Step: epochs between two changes."""
     factor: float = Field(0.1, gt=0)
     """Step: what the learning rate is multiplied by."""
+    start: int = Field(0, ge=0)
+    """Linear: the epoch (0-based) from which the learning rate falls in equal steps, to reach 0 at the end."""
+    late_beta: float | None = Field(None, ge=0, lt=1)
+    """Linear: Adam's first beta from `start` on; none: it stays."""
 
     @model_validator(mode="after")
     def _only_its_own_arguments(self) -> "Schedule":
-        for argument, owner in (("minimum", "cosine"), ("every", "step"), ("factor", "step")):
+        owners = {
+            "minimum": "cosine",
+            "every": "step",
+            "factor": "step",
+            "start": "linear",
+            "late_beta": "linear",
+        }
+        for argument, owner in owners.items():
             default = type(self).model_fields[argument].default
             if self.name != owner and getattr(self, argument) != default:
                 raise ValueError(f"{argument} belongs to {owner}, the schedule is {self.name}")
@@ -84,6 +99,8 @@ class TrainingSettings(Closed):
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
     precision: Precision = "float32"
+    record_every: int = Field(0, ge=0)
+    """Steps between two records of what the method thinks of each source; 0: at the ends of epochs only."""
     engine: int = ENGINE_VERSION
 
     @field_validator("model")
@@ -105,6 +122,7 @@ class RunSettings(TrainingSettings):
 
     corruption: CorruptionSettings
     """Data set, split, sources and what is corrupted."""
+    train_on: TrainOn = "all_sources"
 
     @property
     def training(self) -> TrainingSettings:

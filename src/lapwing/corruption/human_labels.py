@@ -1,0 +1,61 @@
+"""Corrupt sources give the labels of human annotators, at rising levels (lap-core 6.7, CIFAR-10N).
+
+A source with level p has p samples whose human label is wrong; all its others have the true one.
+"""
+
+import numpy as np
+from pydantic import Field
+
+from lapwing.corruption.base import Corruption, CorruptionSettings, Dealt, Decision, Pool, Samples
+from lapwing.corruption.sources import Assignment
+from lapwing.errors import UserError
+from lapwing.files import Array
+from lapwing.schema import Closed, Name
+
+
+class Options(Closed):
+    """Whose labels, and how many of them."""
+
+    labels: Name = "worse"
+    """The dataset's further labels."""
+    lowest: float = Field(default=0.25, ge=0, le=1)
+    """Share of wrong labels of the first corrupt source that is drawn; the shares rise in equal steps."""
+    highest: float = Field(default=1.0, ge=0, le=1)
+    """Share of the last one."""
+
+
+def _deal(options: Options, settings: CorruptionSettings, pool: Pool, seed: int) -> Dealt:
+    """Wrong human labels go to the corrupt sources, the other samples fill all sources in their order."""
+    sources = settings.sources
+    corrupt = np.random.default_rng(seed).choice(sources.number, size=sources.corrupt, replace=False)
+    sizes = np.full(sources.number, len(pool.rows) // sources.number)
+    sizes[: len(pool.rows) % sources.number] += 1
+    wanted = np.zeros(sources.number, dtype=np.int64)
+    wanted[corrupt] = sizes[corrupt] * np.linspace(options.lowest, options.highest, sources.corrupt)
+    wrong = np.random.default_rng(seed).permutation(_wrong_rows(options, settings, pool))
+    if wanted.sum() > len(wrong):
+        raise UserError(
+            f"human_labels: the corrupt sources need {wanted.sum()} wrong labels, and {options.labels} "
+            f"holds {len(wrong)}; fewer sources.corrupt or a lower options.highest would do."
+        )
+    given = np.repeat(np.arange(sources.number), wanted)
+    rest = np.setdiff1d(np.arange(len(pool.rows)), wrong[: len(given)])
+    order = np.concatenate([wrong[: len(given)], rest])
+    source = np.concatenate([given, np.repeat(np.arange(sources.number), sizes - wanted)])
+    return Dealt(Assignment(order, source, corrupt.tolist(), seed), np.arange(len(order)) < len(given))
+
+
+def _wrong_rows(options: Options, settings: CorruptionSettings, pool: Pool) -> Array:
+    if options.labels not in pool.labels:
+        there = ", ".join(pool.labels) or "none"
+        raise UserError(
+            f"human_labels: options.labels: {settings.dataset} has no labels {options.labels}; it has {there}."
+        )
+    return np.flatnonzero(pool.labels[options.labels] != pool.targets)
+
+
+def _decide(options: Options, samples: Samples) -> Decision:
+    return Decision(np.where(samples.is_corrupted, samples.labels[options.labels], samples.targets))
+
+
+CORRUPTION = Corruption(title="Human Labels", version=1, Options=Options, decide=_decide, deal=_deal)
