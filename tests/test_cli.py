@@ -64,7 +64,34 @@ def test_mistake_is_one_sentence_and_exit_code_1(capsys: pytest.CaptureFixture[s
     assert stopped.value.code == "lapwing: studies: There is no folder nowhere."
 
 
-@pytest.mark.parametrize("name", ["study.schema.json", "reference.md", "artefacts.md"])
+def test_published_command_line_is_converted(capsys: pytest.CaptureFixture[str]) -> None:
+    words = "1_test_synthetic.py --model-name MLP-c_cs-drstd --dataset-name fmnist --seed 2 4 -v"
+    main(["convert", "--folder", str(ROOT / "studies"), "lap", *words.split()])
+    assert capsys.readouterr().out == (
+        "snakemake --cores all table_1 --config scale=paper "
+        "only='{dataset: fashion_mnist, corruption: chunk_shuffle, method: lap, seed: [2, 4]}'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["prl", "main.py", "--seed", "1"], "convert: unknown system prl; known: lap."),
+        (
+            ["lap", "2_test_presnet.py", "--folder", "x"],
+            "2_test_presnet.py: unknown option --folder; known: ",
+        ),
+    ],
+)
+def test_command_line_that_cannot_be_converted(words: list[str], sentence: str) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["convert", "--folder", str(ROOT / "studies"), *words])
+    assert str(stopped.value.code).startswith(f"lapwing: {sentence}")
+
+
+@pytest.mark.parametrize(
+    "name", ["study.schema.json", "reference.md", "artefacts.md", "coming-from-the-published-scripts.md"]
+)
 def test_generated_pages_are_those_that_are_committed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     committed = (ROOT / "docs" / name).read_text(encoding="utf-8")

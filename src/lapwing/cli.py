@@ -1,11 +1,11 @@
-"""`lapwing`: what there is (datasets, corruptions, models, methods, studies), and the generated reference."""
+"""`lapwing`: what there is, what says the same as a published command line, and the generated reference."""
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lapwing.errors import as_one_sentence
+from lapwing.errors import UserError, as_one_sentence, did_you_mean
 from lapwing.registry import Registry
 
 
@@ -29,6 +29,10 @@ def _parser() -> argparse.ArgumentParser:
         command(plural, f"list the {plural}", _list_entries)
     studies = command("studies", "list the studies, their artefacts and their number of runs", _list_studies)
     studies.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
+    convert = command("convert", "print what says the same here as a published command line", _convert)
+    convert.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
+    convert.add_argument("system", help="whose command line it is: lap")
+    convert.add_argument("words", nargs=argparse.REMAINDER, help="the published script and its options")
     reference = command("reference", "write the generated pages of the documentation", _write_reference)
     reference.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
     reference.add_argument("out", type=Path, help="the folder to write to, for instance docs")
@@ -58,6 +62,15 @@ def _list_studies(options: argparse.Namespace) -> None:
         )
         study = studies["paper"][name]
         print(f"{name:22} {study.title} ({', '.join(study.artefacts)}; {', '.join(runs)})")
+
+
+def _convert(options: argparse.Namespace) -> None:
+    from lapwing.convert import convert
+    from lapwing.study import SCALES, read_studies
+
+    if options.system != "lap":
+        raise UserError(f"convert: unknown system {options.system}; {did_you_mean(options.system, ['lap'])}")
+    print(convert(options.words, {scale: read_studies(options.folder, scale) for scale in SCALES}), end="")
 
 
 def _write_reference(options: argparse.Namespace) -> None:

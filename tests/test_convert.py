@@ -1,0 +1,384 @@
+"""Command lines of the published LAP repository, and what says the same here."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lapwing.convert import SCRIPTS, convert, page
+from lapwing.errors import UserError
+from lapwing.study import SCALES, Cell, Scale, Study, read_studies, select
+
+ROOT = Path(__file__).parent.parent
+RUNS = "--seed 2 --runs 1 2 3 4 5 --device cuda"
+TABLE_1 = (
+    "1_test_synthetic.py --model-name {model}-{corruption}-drstd --dataset-name {dataset} --seed 2 4 8 16 32 "
+    "--n-sources 10 --n-corrupt-sources 4 --source-size 128 --depression-strength 1.0 --leniency 0.8 "
+    "--history-length 25 --n-epochs 25 -v"
+)
+CIFAR_10 = TABLE_1.format(model="Conv3Net", corruption="c_rl", dataset="cifar10")
+PUBLISHED = [
+    CIFAR_10,
+    TABLE_1.format(model="Conv3Net_100", corruption="c_lbs", dataset="cifar100"),
+    TABLE_1.format(model="MLP", corruption="no_c", dataset="fmnist"),
+    f"2_test_presnet.py {RUNS}",
+    f"3_test_ecg_different_noise.py {RUNS}",
+    f"4_test_cifar10n_different_noise_presnet.py {RUNS}",
+    f"5_test_nlp_random_label.py {RUNS}",
+    f"6_test_synthetic_batches_multiple_source.py {RUNS}",
+    f"7_test_synthetic_different_noise_presnet.py --corruption_level 0.5 {RUNS}",
+    f"8_test_cifar10n_different_noise_low_capacity.py {RUNS}",
+    f"9_test_synthetic_batches_multiple_source_varied_sizes.py {RUNS}",
+    f"10_tiny_imagenet_random_label.py {RUNS} --scheduler",
+    f"11_imagenet64_random_label_and_noise.py {RUNS} --scheduler",
+    f"12_california_housing_regression.py {RUNS}",
+    "0_test_hparams.ipynb",
+    *(f"{folder}/synthetic_baseline_experiments.py" for folder in ("coteaching", "idpa", "rrl")),
+    *(f"{folder}/IMDB_baseline_experiments.py" for folder in ("coteaching", "idpa")),
+    "coteaching/synthetic_baseline_experiments.py --multiple_sources_in_batch",
+    "idpa/synthetic_baseline_experiments.py --multiple_sources_in_batch",
+]
+FURTHER = [
+    f"{CIFAR_10} --history-length 50 --n-corrupt-sources 6 --seed 3",
+    f"{CIFAR_10} --n-sources 20 --n-corrupt-sources 15",
+    f"{CIFAR_10} --source-is-bool",
+    f"{CIFAR_10} --lr 0.01 --hold-off 250 --depression-strength 2 --source-size 64",
+    TABLE_1.format(model="MLP", corruption="c_cs", dataset="fmnist"),
+    "6_test_synthetic_batches_multiple_source.py --seed 42 --runs 1 2 3",
+    "8_test_cifar10n_different_noise_low_capacity.py --seed 45 --runs 4 5 --min_corruption_level 0.25",
+    "9_test_synthetic_batches_multiple_source_varied_sizes.py --runs 1",
+    "12_california_housing_regression.py --seed 7 --runs 1 2 --scheduler --no_depression",
+    "12_california_housing_regression.py --seed 12345 --runs 2 --depression",
+    "idpa/synthetic_baseline_experiments.py --multiple_sources_in_batch --seed 2",
+]
+ALL_LATER: dict[Scale, dict[str, Study]] = {scale: {} for scale in SCALES}
+
+
+@pytest.fixture(scope="module")
+def studies() -> dict[Scale, dict[str, Study]]:
+    return {scale: read_studies(ROOT / "studies", scale) for scale in SCALES}
+
+
+def commands(answer: str) -> list[tuple[list[str], list[dict[str, object]]]]:
+    """The targets and the selections of every command in an answer, as shell and YAML read them."""
+    found = []
+    for line in re.findall(r"^(?:#   )?(snakemake .*)$", answer, re.MULTILINE):
+        assert shlex.split(line)[:3] == ["snakemake", "--cores", "all"]
+        targets, config = line.removeprefix("snakemake --cores all ").split(" --config ")
+        settings = dict(word.split("=", 1) for word in shlex.split(config))
+        assert settings.pop("scale") == "paper"
+        only = yaml.safe_load(settings.pop("only", "[]"))
+        assert not settings
+        found.append((targets.split(), [only] if isinstance(only, dict) else only))
+    return found
+
+
+def saved(answer: str, folder: Path) -> tuple[str, Path]:
+    """An answer saved as it says, beside the repository's studies."""
+    for path in (ROOT / "studies").glob("*.yaml"):
+        (folder / path.name).write_text(path.read_text(encoding="utf-8"), encoding="utf-8")
+    name = re.findall(r"Save this as studies/(\w+)\.yaml", answer)[0]
+    (folder / f"{name}.yaml").write_text(answer, encoding="utf-8")
+    return name, folder
+
+
+def cells_of(answer: str, folder: Path) -> list[Cell]:
+    name, folder = saved(answer, folder)
+    return read_studies(folder, "paper")[name].cells
+
+
+@pytest.mark.parametrize("line", [*PUBLISHED, *FURTHER])
+def test_what_is_printed_can_be_used(
+    line: str, studies: dict[Scale, dict[str, Study]], tmp_path: Path
+) -> None:
+    answer = convert(shlex.split(line), studies)
+    lines = answer.splitlines()
+    is_study = any(text.startswith("title:") for text in lines)
+    if is_study:
+        name, folder = saved(answer, tmp_path)
+        read = {scale: read_studies(folder, scale) for scale in SCALES}
+        assert read["paper"][name].cells
+    else:
+        read = studies
+        assert all(text.startswith(("# ", "snakemake ")) for text in lines)
+    found = commands(answer)
+    assert found or "later" in answer
+    for targets, only in found:
+        for target in targets:
+            [owner] = [study for study in read["paper"].values() if target in study.artefacts]
+            behind = [owner.name, *owner.artefacts[target].studies]
+            assert any(select(read["paper"], only)[name] for name in behind)
+
+
+# -- script 1 --------------------------------------------------------------------------------------
+
+
+def test_table_1_as_published(studies: dict[Scale, dict[str, Study]]) -> None:
+    assert convert(CIFAR_10.split(), studies) == (
+        "snakemake --cores all table_1 --config scale=paper "
+        "only='{dataset: cifar_10, corruption: random_label, method: lap, seed: [2, 4, 8, 16, 32]}'\n"
+    )
+    assert convert(["python", *CIFAR_10.split()], studies) == convert(CIFAR_10.split(), studies)
+
+
+def test_strength_0_is_standard_training(studies: dict[Scale, dict[str, Study]]) -> None:
+    line = f"{CIFAR_10} --depression-strength=0 --history-length 7"
+    assert convert(line.split(), studies) == (
+        "snakemake --cores all table_1 --config scale=paper "
+        "only='{dataset: cifar_10, corruption: random_label, method: standard, seed: [2, 4, 8, 16, 32]}'\n"
+    )
+
+
+def test_without_seeds_all_are_meant(studies: dict[Scale, dict[str, Study]]) -> None:
+    line = "1_test_synthetic.py --model-name MLP-c_no-drstd --dataset-name fmnist"
+    assert commands(convert(line.split(), studies)) == [
+        (["table_1"], [{"dataset": "fashion_mnist", "corruption": "replaced_noise", "method": "lap"}])
+    ]
+
+
+def test_what_differs_is_a_study_file(studies: dict[Scale, dict[str, Study]]) -> None:
+    line = f"{CIFAR_10} --history-length 50 --n-corrupt-sources 6 --seed 3"
+    assert (
+        convert(line.split(), studies)
+        == """\
+# 1_test_synthetic.py is told something else than the study table_1 says:
+#   history_length 50 (table_1: 25)
+#   sources.corrupt 6 (table_1: 4)
+#   seeds (table_1 has other ones)
+# Save this as studies/my_table_1.yaml, then:
+#   snakemake --cores all my_table_1 --config scale=paper
+title: Test accuracy when some of ten sources are corrupted, as in a published command line
+base: table_1
+artefacts:
+  my_table_1:
+    kind: table
+    title: 'Table 1: test accuracy (%) under seven corruptions of some of ten sources'
+    rows: [dataset, corruption]
+grid:
+  dataset: [cifar_10]
+  corruption: [random_label]
+  method: [lap]
+conditions:
+  sources: {corrupt: 6}
+  methods:
+    lap: {history_length: 50}
+  seeds: [3]
+special: []
+"""
+    )
+
+
+def test_special_case_of_a_dataset_is_kept_in_a_study_file(
+    studies: dict[Scale, dict[str, Study]], tmp_path: Path
+) -> None:
+    """The published line says 25 epochs and 4 corrupt sources for CIFAR-100; the study says 40 and 2."""
+    line = TABLE_1.format(model="Conv3Net_100", corruption="c_lbs", dataset="cifar100")
+    [cell] = cells_of(convert(line.split(), studies), tmp_path)
+    assert cell.axes == {"dataset": "cifar_100", "corruption": "batch_label_shuffle", "method": "lap"}
+    assert (cell.settings.epochs, cell.settings.corruption.sources.corrupt) == (25, 4)
+    assert cell.settings.method.options["warmup_iters"] == 250
+    assert cell.metric.name == "top_5"
+    assert cell.seeds == [2, 4, 8, 16, 32]
+
+
+def test_every_option_reaches_the_run(studies: dict[Scale, dict[str, Study]], tmp_path: Path) -> None:
+    line = (
+        f"{CIFAR_10} --n-sources 20 --n-corrupt-sources 15 --source-size 64 --depression-strength 2 "
+        "--leniency 0.5 --history-length 10 --hold-off 250 --n-epochs 3 --lr 0.01 --seed 5 5 6"
+    )
+    [cell] = cells_of(convert(line.split(), studies), tmp_path)
+    sources = cell.settings.corruption.sources
+    assert (sources.number, sources.corrupt, sources.size) == (20, 15, 64)
+    assert (cell.settings.batch_size, cell.settings.epochs) == (64, 3)
+    assert cell.settings.optimiser.learning_rate == 0.01
+    assert cell.settings.method.options == {
+        "form": "gradient",
+        "history_length": 10,
+        "warmup_iters": 250,
+        "depression_strength": 2.0,
+        "discrete_amount": 0.005,
+        "leniency": 0.5,
+        "compat": None,
+    }
+    assert cell.seeds == [5, 6]
+
+
+def test_oracle_trains_on_clean_sources(studies: dict[Scale, dict[str, Study]], tmp_path: Path) -> None:
+    [cell] = cells_of(convert(f"{CIFAR_10} --source-is-bool".split(), studies), tmp_path)
+    assert cell.axes["method"] == "standard"
+    assert cell.settings.model_dump()["train_on"] == "clean_sources"
+
+
+# -- scripts with a chain of seeds -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "artefact"),
+    [
+        ("6_test_synthetic_batches_multiple_source.py", "table_4"),
+        ("6_test_synthetic_batches_multiple_source.py --seed 42 --runs 1 2 3 4 5", "table_4"),
+        ("12_california_housing_regression.py --seed 12345", "table_10"),
+    ],
+)
+def test_published_chain_is_the_whole_artefact(
+    line: str, artefact: str, studies: dict[Scale, dict[str, Study]]
+) -> None:
+    command = convert(line.split(), studies).splitlines()[-1]
+    assert command == f"snakemake --cores all {artefact} --config scale=paper"
+
+
+def test_first_runs_of_a_chain(studies: dict[Scale, dict[str, Study]]) -> None:
+    line = "6_test_synthetic_batches_multiple_source.py --runs 1 2 3"
+    answer = convert(line.split(), studies)
+    [(targets, only)] = commands(answer)
+    assert targets == ["table_4"]
+    assert {"corruption": "random_label", "seed": [667824499, 561656939, 622568270]} in only
+    assert len(only) == 7
+
+
+def test_both_starts_of_figure_4(studies: dict[Scale, dict[str, Study]]) -> None:
+    script = "8_test_cifar10n_different_noise_low_capacity.py"
+    found: dict[object, list[int]] = {}
+    for options in ("--seed 123 --runs 1 2 3", "--seed 45 --runs 4 5"):
+        [(_, only)] = commands(convert(f"{script} {options}".split(), studies))
+        for selection in only:
+            found[selection["n_corrupt"]] = found.get(selection["n_corrupt"], []) + selection["seed"]
+    cells = studies["paper"]["figure_4"].cells
+    assert found == {cell.axes["n_corrupt"]: cell.seeds for cell in cells}
+
+
+def test_calls_with_later_runs_start_the_chain_anew(studies: dict[Scale, dict[str, Study]]) -> None:
+    script = "12_california_housing_regression.py --seed 12345"
+    later = convert(f"{script} --runs 4 5".split(), studies)
+    assert later == (
+        "# --runs 4 5: every call starts the chain anew, so these have the seeds of the first runs.\n"
+        + convert(f"{script} --runs 1 2".split(), studies)
+    )
+
+
+def test_other_start_is_a_study_file_with_the_seeds_of_the_chain(
+    studies: dict[Scale, dict[str, Study]], tmp_path: Path
+) -> None:
+    answer = convert(f"12_california_housing_regression.py {RUNS}".split(), studies)
+    assert "# The published values come from --seed 12345" in answer
+    assert commands(answer) == [(["table_10"], []), (["my_table_10"], [])]
+    seeds = {cell.axes["corruption"]: cell.seeds for cell in cells_of(answer, tmp_path)}
+    # Random label first, original data second in each run (lap-experiments, section 1.1).
+    assert seeds == {
+        "random_label": [837575480, 924938081, 206462400, 639368587, 883395898],
+        "original": [703927121, 271579990, 157115573, 387912429, 737930875],
+    }
+
+
+def test_study_file_keeps_what_methods_have_of_their_own(
+    studies: dict[Scale, dict[str, Study]], tmp_path: Path
+) -> None:
+    answer = convert(f"6_test_synthetic_batches_multiple_source.py {RUNS}".split(), studies)
+    ours = {str(cell.axes): cell.settings for cell in studies["paper"]["table_4"].cells}
+    assert {str(cell.axes): cell.settings for cell in cells_of(answer, tmp_path)} == ours
+
+
+def test_one_arm_with_a_scheduler(studies: dict[Scale, dict[str, Study]], tmp_path: Path) -> None:
+    line = "12_california_housing_regression.py --seed 12345 --runs 1 --no_depression --scheduler"
+    cells = cells_of(convert(line.split(), studies), tmp_path)
+    assert [(cell.axes["method"], cell.seeds) for cell in cells] == [("standard", [699215031])] * 2
+    assert {
+        (c.settings.schedule.name, c.settings.schedule.every, c.settings.schedule.factor) for c in cells
+    } == {("step", 50, 0.5)}
+
+
+# -- baselines, remarks, what comes later ----------------------------------------------------------
+
+
+def test_baselines_with_mixed_batches_are_columns_of_table_4(
+    studies: dict[Scale, dict[str, Study]],
+) -> None:
+    line = "baseline/idpa/synthetic_baseline_experiments.py --multiple_sources_in_batch"
+    assert convert(line.split(), studies) == (
+        "snakemake --cores all table_4 --config scale=paper only='{method: idpa}'\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "artefacts"),
+    [
+        ("1_test_synthetic.py --model-name MLP-no_c-drstd --dataset-name fmnist", "table_1 comes"),
+        ("11_imagenet64_random_label_and_noise.py --scheduler", "table_8, table_9 and figure_5 come"),
+        ("0_test_hparams.ipynb", "figure_2 and hyperparameters come"),
+        ("idpa/IMDB_baseline_experiments.py", "table_3 comes"),
+        ("rrl/synthetic_baseline_experiments.py", "table_2 comes"),
+    ],
+)
+def test_what_is_not_there_comes_later(line: str, artefacts: str) -> None:
+    last = convert(line.split(), ALL_LATER).splitlines()[-1]
+    assert last == f"# {artefacts} later: not in this version yet."
+
+
+def test_method_that_a_study_lacks_comes_later(tmp_path: Path) -> None:
+    content = yaml.safe_load((ROOT / "studies" / "table_1.yaml").read_text(encoding="utf-8"))
+    content["grid"]["method"] = ["standard", "lap"]
+    (tmp_path / "table_1.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    read = {scale: read_studies(tmp_path, scale) for scale in SCALES}
+    answer = convert(["idpa/synthetic_baseline_experiments.py"], read)
+    assert answer.splitlines()[-1] == "# table_1 has no method idpa yet; it comes later."
+
+
+def test_device_is_the_one_that_is_there(studies: dict[Scale, dict[str, Study]]) -> None:
+    assert "# --device cuda: a job uses the GPU that is there.\n" in convert(
+        f"{CIFAR_10} --device cuda".split(), studies
+    )
+    assert "CUDA_VISIBLE_DEVICES=" in convert(f"{CIFAR_10} --device cpu".split(), studies)
+
+
+# -- mistakes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("", "convert lap: which script? known: "),
+        (
+            "2_test_presnets.py",
+            "convert lap: unknown script 2_test_presnets.py; did you mean 2_test_presnet.py?",
+        ),
+        ("synthetic_baseline_experiments.py", "its folder says which method is meant: coteaching/synthetic"),
+        ("2_test_presnet.py --sed 2", "2_test_presnet.py: unknown option --sed; did you mean --seed?"),
+        ("2_test_presnet.py --seed", "2_test_presnet.py: --seed needs a value (whole number)."),
+        ("2_test_presnet.py --seed two", "2_test_presnet.py: --seed needs a whole number (it is two)."),
+        ("2_test_presnet.py --seed -1", "2_test_presnet.py: --seed cannot be negative (it is -1)."),
+        ("2_test_presnet.py --seed 1 2", "2_test_presnet.py: unexpected word 2 after --seed."),
+        ("2_test_presnet.py 2", "2_test_presnet.py: unexpected word 2."),
+        ("4_test_cifar10n_different_noise_presnet.py --min_corruption_level 0.5", "have 0.25 only."),
+        ("1_test_synthetic.py --model-name MLP-no_c-drstd", "1_test_synthetic.py needs --dataset-name."),
+        ("1_test_synthetic.py --model-name MLP --dataset-name fmnist", "is MODEL-CORRUPTION-drstd"),
+        (
+            "1_test_synthetic.py --model-name MLP-c_xx-drstd --dataset-name fmnist",
+            "corruption: unknown name c_xx; known: c_cs,",
+        ),
+        (
+            "1_test_synthetic.py --model-name MLP-no_c-drstd --dataset-name fmnst",
+            "--dataset-name: unknown name fmnst; did you mean fmnist?",
+        ),
+        (f"{CIFAR_10} --n-corrupt-sources 60", "no more than the 10 sources that there are can be corrupt"),
+        (f"{CIFAR_10} --leniency nan", "leniency"),
+    ],
+)
+def test_mistake_is_one_sentence(line: str, sentence: str, studies: dict[Scale, dict[str, Study]]) -> None:
+    with pytest.raises(UserError) as problem:
+        convert(line.split(), studies)
+    assert sentence in str(problem.value)
+    assert "\n" not in str(problem.value)
+
+
+# -- the page --------------------------------------------------------------------------------------
+
+
+def test_page_answers_every_script(studies: dict[Scale, dict[str, Study]]) -> None:
+    text = page(studies)
+    for script in SCRIPTS:
+        assert f"```sh\n{script}" in text
+    assert "| `c_rl` | `random_label` |" in text
+    assert "only='{dataset: cifar_10, corruption: random_label, method: lap" in text
+    assert "```yaml\n# --device cuda: a job uses the GPU that is there.\n# 12_california_housing" in text
