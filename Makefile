@@ -1,4 +1,5 @@
-# make demo    environment, then every artefact at demo scale: no download, minutes
+# make demo    environment, then a first look at demo scale (config.yaml: demo): no download, minutes
+# make demo-all  every artefact at demo scale
 # make test    environment, then linters, types and tests
 # make check   linters and types alone
 # make locks   new versions into envs/*.txt (needs uv)
@@ -8,12 +9,16 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test check locks clean
+.PHONY: demo demo-all test check locks clean
 
 demo: .venv/workflow.txt
 	@$(BIN)/snakemake --cores all --config scale=demo --logger rich
 	@echo "Report: outputs/demo/report.html"
 	@echo "Tables: $$(echo outputs/demo/tables/*.md)"
+
+demo-all: .venv/workflow.txt
+	@$(BIN)/snakemake --cores all --config scale=demo demo=[] --logger rich
+	@echo "Report: outputs/demo/report.html"
 
 test: check
 	@$(BIN)/python -m pytest --numprocesses 2
