@@ -9,7 +9,7 @@ import yaml
 
 from lapwing.convert import SCRIPTS, convert, page
 from lapwing.errors import UserError
-from lapwing.study import SCALES, Cell, Scale, Study, read_studies, select
+from lapwing.study import Cell, Study, read_studies, select
 
 ROOT = Path(__file__).parent.parent
 RUNS = "--seed 2 --runs 1 2 3 4 5 --device cuda"
@@ -53,12 +53,12 @@ FURTHER = [
     "12_california_housing_regression.py --seed 12345 --runs 2 --depression",
     "idpa/synthetic_baseline_experiments.py --multiple_sources_in_batch --seed 2",
 ]
-ALL_LATER: dict[Scale, dict[str, Study]] = {scale: {} for scale in SCALES}
+ALL_LATER: dict[str, Study] = {}
 
 
 @pytest.fixture(scope="module")
-def studies() -> dict[Scale, dict[str, Study]]:
-    return {scale: read_studies(ROOT / "studies", scale) for scale in SCALES}
+def studies() -> dict[str, Study]:
+    return read_studies(ROOT / "studies", "paper")
 
 
 def commands(answer: str) -> list[tuple[list[str], list[dict[str, object]]]]:
@@ -90,16 +90,14 @@ def cells_of(answer: str, folder: Path) -> list[Cell]:
 
 
 @pytest.mark.parametrize("line", [*PUBLISHED, *FURTHER])
-def test_what_is_printed_can_be_used(
-    line: str, studies: dict[Scale, dict[str, Study]], tmp_path: Path
-) -> None:
+def test_what_is_printed_can_be_used(line: str, studies: dict[str, Study], tmp_path: Path) -> None:
     answer = convert(shlex.split(line), studies)
     lines = answer.splitlines()
     is_study = any(text.startswith("title:") for text in lines)
     if is_study:
         name, folder = saved(answer, tmp_path)
-        read = {scale: read_studies(folder, scale) for scale in SCALES}
-        assert read["paper"][name].cells
+        read = read_studies(folder, "paper")
+        assert read[name].cells
     else:
         read = studies
         assert all(text.startswith(("# ", "snakemake ")) for text in lines)
@@ -107,15 +105,15 @@ def test_what_is_printed_can_be_used(
     assert found or "later" in answer
     for targets, only in found:
         for target in targets:
-            [owner] = [study for study in read["paper"].values() if target in study.artefacts]
+            [owner] = [study for study in read.values() if target in study.artefacts]
             behind = [owner.name, *owner.artefacts[target].studies]
-            assert any(select(read["paper"], only)[name] for name in behind)
+            assert any(select(read, only)[name] for name in behind)
 
 
 # -- script 1 --------------------------------------------------------------------------------------
 
 
-def test_table_1_as_published(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_table_1_as_published(studies: dict[str, Study]) -> None:
     assert convert(CIFAR_10.split(), studies) == (
         "snakemake --cores all table_1 --config scale=paper "
         "only='{dataset: cifar_10, corruption: random_label, method: lap, seed: [2, 4, 8, 16, 32]}'\n"
@@ -123,7 +121,7 @@ def test_table_1_as_published(studies: dict[Scale, dict[str, Study]]) -> None:
     assert convert(["python", *CIFAR_10.split()], studies) == convert(CIFAR_10.split(), studies)
 
 
-def test_strength_0_is_standard_training(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_strength_0_is_standard_training(studies: dict[str, Study]) -> None:
     line = f"{CIFAR_10} --depression-strength=0 --history-length 7"
     assert convert(line.split(), studies) == (
         "snakemake --cores all table_1 --config scale=paper "
@@ -131,14 +129,14 @@ def test_strength_0_is_standard_training(studies: dict[Scale, dict[str, Study]])
     )
 
 
-def test_without_seeds_all_are_meant(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_without_seeds_all_are_meant(studies: dict[str, Study]) -> None:
     line = "1_test_synthetic.py --model-name MLP-c_no-drstd --dataset-name fmnist"
     assert commands(convert(line.split(), studies)) == [
         (["table_1"], [{"dataset": "fashion_mnist", "corruption": "replaced_noise", "method": "lap"}])
     ]
 
 
-def test_what_differs_is_a_study_file(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_what_differs_is_a_study_file(studies: dict[str, Study]) -> None:
     line = f"{CIFAR_10} --history-length 50 --n-corrupt-sources 6 --seed 3"
     assert (
         convert(line.split(), studies)
@@ -156,23 +154,28 @@ artefacts:
     kind: table
     title: 'Table 1: test accuracy (%) under seven corruptions of some of ten sources'
     rows: [dataset, corruption]
+    readings: [last, best, validation]
 grid:
   dataset: [cifar_10]
   corruption: [random_label]
   method: [lap]
-conditions:
-  sources: {corrupt: 6}
-  methods:
-    lap: {history_length: 50}
-  seeds: [3]
-special: []
+special:
+- where: {dataset: cifar_10, corruption: random_label, method: lap}
+  set:
+    sources: {corrupt: 6}
+    methods:
+      lap: {history_length: 50}
+- where: {dataset: cifar_10, corruption: random_label, method: lap}
+  set:
+    seeds: [3]
+scales:
+  demo:
+    special: []
 """
     )
 
 
-def test_special_case_of_a_dataset_is_kept_in_a_study_file(
-    studies: dict[Scale, dict[str, Study]], tmp_path: Path
-) -> None:
+def test_special_case_of_a_dataset_is_kept_in_a_study_file(studies: dict[str, Study], tmp_path: Path) -> None:
     """The published line says 25 epochs and 4 corrupt sources for CIFAR-100; the study says 40 and 2."""
     line = TABLE_1.format(model="Conv3Net_100", corruption="c_lbs", dataset="cifar100")
     [cell] = cells_of(convert(line.split(), studies), tmp_path)
@@ -183,7 +186,7 @@ def test_special_case_of_a_dataset_is_kept_in_a_study_file(
     assert cell.seeds == [2, 4, 8, 16, 32]
 
 
-def test_every_option_reaches_the_run(studies: dict[Scale, dict[str, Study]], tmp_path: Path) -> None:
+def test_every_option_reaches_the_run(studies: dict[str, Study], tmp_path: Path) -> None:
     line = (
         f"{CIFAR_10} --n-sources 20 --n-corrupt-sources 15 --source-size 64 --depression-strength 2 "
         "--leniency 0.5 --history-length 10 --hold-off 250 --n-epochs 3 --lr 0.01 --seed 5 5 6"
@@ -205,7 +208,7 @@ def test_every_option_reaches_the_run(studies: dict[Scale, dict[str, Study]], tm
     assert cell.seeds == [5, 6]
 
 
-def test_oracle_trains_on_clean_sources(studies: dict[Scale, dict[str, Study]], tmp_path: Path) -> None:
+def test_oracle_trains_on_clean_sources(studies: dict[str, Study], tmp_path: Path) -> None:
     [cell] = cells_of(convert(f"{CIFAR_10} --source-is-bool".split(), studies), tmp_path)
     assert cell.axes["method"] == "standard"
     assert cell.settings.model_dump()["train_on"] == "clean_sources"
@@ -222,14 +225,12 @@ def test_oracle_trains_on_clean_sources(studies: dict[Scale, dict[str, Study]], 
         ("12_california_housing_regression.py --seed 12345", "table_10"),
     ],
 )
-def test_published_chain_is_the_whole_artefact(
-    line: str, artefact: str, studies: dict[Scale, dict[str, Study]]
-) -> None:
+def test_published_chain_is_the_whole_artefact(line: str, artefact: str, studies: dict[str, Study]) -> None:
     command = convert(line.split(), studies).splitlines()[-1]
     assert command == f"snakemake --cores all {artefact} --config scale=paper"
 
 
-def test_first_runs_of_a_chain(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_first_runs_of_a_chain(studies: dict[str, Study]) -> None:
     line = "6_test_synthetic_batches_multiple_source.py --runs 1 2 3"
     answer = convert(line.split(), studies)
     [(targets, only)] = commands(answer)
@@ -238,18 +239,18 @@ def test_first_runs_of_a_chain(studies: dict[Scale, dict[str, Study]]) -> None:
     assert len(only) == 7
 
 
-def test_both_starts_of_figure_4(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_both_starts_of_figure_4(studies: dict[str, Study]) -> None:
     script = "8_test_cifar10n_different_noise_low_capacity.py"
     found: dict[object, list[int]] = {}
     for options in ("--seed 123 --runs 1 2 3", "--seed 45 --runs 4 5"):
         [(_, only)] = commands(convert(f"{script} {options}".split(), studies))
         for selection in only:
             found[selection["n_corrupt"]] = found.get(selection["n_corrupt"], []) + selection["seed"]
-    cells = studies["paper"]["figure_4"].cells
+    cells = studies["figure_4"].cells
     assert found == {cell.axes["n_corrupt"]: cell.seeds for cell in cells}
 
 
-def test_calls_with_later_runs_start_the_chain_anew(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_calls_with_later_runs_start_the_chain_anew(studies: dict[str, Study]) -> None:
     script = "12_california_housing_regression.py --seed 12345"
     later = convert(f"{script} --runs 4 5".split(), studies)
     assert later == (
@@ -259,7 +260,7 @@ def test_calls_with_later_runs_start_the_chain_anew(studies: dict[Scale, dict[st
 
 
 def test_other_start_is_a_study_file_with_the_seeds_of_the_chain(
-    studies: dict[Scale, dict[str, Study]], tmp_path: Path
+    studies: dict[str, Study], tmp_path: Path
 ) -> None:
     answer = convert(f"12_california_housing_regression.py {RUNS}".split(), studies)
     assert "# The published values come from --seed 12345" in answer
@@ -272,15 +273,13 @@ def test_other_start_is_a_study_file_with_the_seeds_of_the_chain(
     }
 
 
-def test_study_file_keeps_what_methods_have_of_their_own(
-    studies: dict[Scale, dict[str, Study]], tmp_path: Path
-) -> None:
+def test_study_file_keeps_what_methods_have_of_their_own(studies: dict[str, Study], tmp_path: Path) -> None:
     answer = convert(f"6_test_synthetic_batches_multiple_source.py {RUNS}".split(), studies)
-    ours = {str(cell.axes): cell.settings for cell in studies["paper"]["table_4"].cells}
+    ours = {str(cell.axes): cell.settings for cell in studies["table_4"].cells}
     assert {str(cell.axes): cell.settings for cell in cells_of(answer, tmp_path)} == ours
 
 
-def test_one_arm_with_a_scheduler(studies: dict[Scale, dict[str, Study]], tmp_path: Path) -> None:
+def test_one_arm_with_a_scheduler(studies: dict[str, Study], tmp_path: Path) -> None:
     line = "12_california_housing_regression.py --seed 12345 --runs 1 --no_depression --scheduler"
     cells = cells_of(convert(line.split(), studies), tmp_path)
     assert [(cell.axes["method"], cell.seeds) for cell in cells] == [("standard", [699215031])] * 2
@@ -293,7 +292,7 @@ def test_one_arm_with_a_scheduler(studies: dict[Scale, dict[str, Study]], tmp_pa
 
 
 def test_baselines_with_mixed_batches_are_columns_of_table_4(
-    studies: dict[Scale, dict[str, Study]],
+    studies: dict[str, Study],
 ) -> None:
     line = "baseline/idpa/synthetic_baseline_experiments.py --multiple_sources_in_batch"
     assert convert(line.split(), studies) == (
@@ -319,13 +318,15 @@ def test_what_is_not_there_comes_later(line: str, artefacts: str) -> None:
 def test_method_that_a_study_lacks_comes_later(tmp_path: Path) -> None:
     content = yaml.safe_load((ROOT / "studies" / "table_1.yaml").read_text(encoding="utf-8"))
     content["grid"]["method"] = ["standard", "lap"]
+    for part in (content, content["scales"]["demo"]):
+        part["special"] = [case for case in part["special"] if "method" not in case["where"]]
     (tmp_path / "table_1.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    read = {scale: read_studies(tmp_path, scale) for scale in SCALES}
+    read = read_studies(tmp_path, "paper")
     answer = convert(["idpa/synthetic_baseline_experiments.py"], read)
     assert answer.splitlines()[-1] == "# table_1 has no method idpa yet; it comes later."
 
 
-def test_device_is_the_one_that_is_there(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_device_is_the_one_that_is_there(studies: dict[str, Study]) -> None:
     assert "# --device cuda: a job uses the GPU that is there.\n" in convert(
         f"{CIFAR_10} --device cuda".split(), studies
     )
@@ -365,7 +366,7 @@ def test_device_is_the_one_that_is_there(studies: dict[Scale, dict[str, Study]])
         (f"{CIFAR_10} --leniency nan", "leniency"),
     ],
 )
-def test_mistake_is_one_sentence(line: str, sentence: str, studies: dict[Scale, dict[str, Study]]) -> None:
+def test_mistake_is_one_sentence(line: str, sentence: str, studies: dict[str, Study]) -> None:
     with pytest.raises(UserError) as problem:
         convert(line.split(), studies)
     assert sentence in str(problem.value)
@@ -375,7 +376,7 @@ def test_mistake_is_one_sentence(line: str, sentence: str, studies: dict[Scale, 
 # -- the page --------------------------------------------------------------------------------------
 
 
-def test_page_answers_every_script(studies: dict[Scale, dict[str, Study]]) -> None:
+def test_page_answers_every_script(studies: dict[str, Study]) -> None:
     text = page(studies)
     for script in SCRIPTS:
         assert f"```sh\n{script}" in text

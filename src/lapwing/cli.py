@@ -66,11 +66,11 @@ def _list_studies(options: argparse.Namespace) -> None:
 
 def _convert(options: argparse.Namespace) -> None:
     from lapwing.convert import convert
-    from lapwing.study import SCALES, read_studies
+    from lapwing.study import read_studies
 
     if options.system != "lap":
         raise UserError(f"convert: unknown system {options.system}; {did_you_mean(options.system, ['lap'])}")
-    print(convert(options.words, {scale: read_studies(options.folder, scale) for scale in SCALES}), end="")
+    print(convert(options.words, read_studies(options.folder, "paper")), end="")
 
 
 def _write_reference(options: argparse.Namespace) -> None:

@@ -22,7 +22,7 @@ from lapwing.corruption.seeds import seed_chain
 from lapwing.errors import UserError, did_you_mean
 from lapwing.results.artefact import Artefact
 from lapwing.schema import validate
-from lapwing.study import Cell, Grid, Scale, Study, as_list, merged, notebook_of
+from lapwing.study import Cell, Grid, Study, merged, met, notebook_of
 
 DATASETS = {"cifar10": "cifar_10", "cifar100": "cifar_100", "fmnist": "fashion_mnist"}
 MODELS = {"Conv3Net": "conv3net", "Conv3Net_100": "conv3net", "MLP": "mlp"}
@@ -39,7 +39,8 @@ CORRUPTIONS = {
 
 Words = Mapping[str, list[Any]]
 """Option → the values that were given; none for a flag."""
-Studies = Mapping[Scale, Mapping[str, Study]]
+Studies = Mapping[str, Study]
+"""By name, at the published size."""
 Seeds = tuple[tuple[Mapping[str, Value], list[int]], ...]
 """Axis → value of some cells, beside what all cells share, and the seeds of these cells."""
 
@@ -258,7 +259,7 @@ def convert(words: Sequence[str], studies: Studies) -> str:
 
     Args:
         words: the script and its options; a `python` before them is left out.
-        studies: scale → name → study.
+        studies: name → study, at the published size.
 
     Raises:
         UserError: a script, option or value is not known, or our study cannot say it.
@@ -411,7 +412,7 @@ def _remarks_on_runs(loop: Loop | None, given: Words) -> tuple[str, ...]:
 
 def _answer(request: Request, studies: Studies) -> Iterator[str]:
     yield from (f"# {remark}" for remark in request.remarks)
-    owners = {artefact: study for study in studies["paper"].values() for artefact in study.artefacts}
+    owners = {artefact: study for study in studies.values() for artefact in study.artefacts}
     later = [artefact for artefact in request.artefacts if artefact not in owners]
     if later:
         yield f"# {_and(later)} {'come' if later[1:] else 'comes'} later: not in this version yet."
@@ -421,21 +422,21 @@ def _answer(request: Request, studies: Studies) -> Iterator[str]:
         yield command(there)
     elif there:
         artefact = owners[there[0]].artefacts[there[0]]
-        behind = [owners[there[0]], *(studies["paper"][name] for name in artefact.studies)]
+        behind = [owners[there[0]], *(studies[name] for name in artefact.studies)]
         missing = [_missing(request, study) for study in behind]
         if all(missing):
             yield f"# {there[0]} has no {missing[0]} yet; it comes later."
         else:
             study = behind[missing.index("")]
-            yield from _of_study(request, there[0], artefact, study, studies["demo"][study.name])
+            yield from _of_study(request, there[0], artefact, study)
 
 
-def _of_study(request: Request, name: str, artefact: Artefact, study: Study, demo: Study) -> Iterator[str]:
+def _of_study(request: Request, name: str, artefact: Artefact, study: Study) -> Iterator[str]:
     apart = [each for each in request.overrides if not _says(study, request, each)]
     overrides: Overrides = functools.reduce(merged, apart, {})
     if apart or not _seeds_are_there(request, study):
         yield from _heading(request, study, name, overrides)
-        yield _study_file(request, study, demo, name, artefact, overrides)
+        yield _study_file(request, study, name, artefact, overrides)
     else:
         yield command([name], _only(request, study))
 
@@ -500,10 +501,10 @@ def _only(request: Request, study: Study) -> object:
 
 def _altered(request: Request, study: Study, overrides: Overrides) -> Study:
     """The study in the part that is asked for, with other conditions; checked."""
-    content = _content(request, study, overrides)
-    conditions = merged(study.conditions, content["conditions"])
     grids = _narrowed(study, request.where)
-    values = {**study.model_dump(mode="json"), **content, "grid": grids, "conditions": conditions}
+    inherited = [{"where": where, "set": c.set} for c in study.special if (where := met(c.where, grids))]
+    special = [*inherited, *_special(request, study, overrides)]
+    values = {**study.model_dump(mode="json"), "grid": grids, "special": special}
     altered = validate(Study, values, request.script)
     _ = altered.cells  # builds, and so checks, every cell
     return altered
@@ -512,36 +513,15 @@ def _altered(request: Request, study: Study, overrides: Overrides) -> Study:
 def _narrowed(study: Study, where: Mapping[str, Value]) -> list[Grid]:
     """The grids in the part that is asked for."""
     one = {axis: [value] for axis, value in where.items()}
-    return [grid | one for grid in study.grids if all(where[axis] in grid[axis] for axis in where)]
+    return [grid | one for grid in study.grid if all(where[axis] in grid[axis] for axis in where)]
 
 
-def _content(request: Request, study: Study, overrides: Overrides) -> Overrides:
-    """What a study file says on top of the study: grid, conditions and special cases."""
-    conditions, special = _special(request, study)
-    conditions = merged(conditions, overrides)
-    for where, seeds in request.seeds:
-        if where:
-            special.append({"where": dict(where), "set": {"seeds": seeds}})
-        else:
-            conditions["seeds"] = seeds
-    several = isinstance(study.grid, list)
-    grid = _narrowed(study, request.where) if several else {axis: [v] for axis, v in request.where.items()}
-    return {"grid": grid, "conditions": conditions, "special": special}
-
-
-def _special(request: Request, study: Study) -> tuple[Overrides, list[Overrides]]:
-    """The study's special cases in the part that is asked for: what holds in all of it, and what does not."""
-    everywhere: Overrides = {}
-    special: list[Overrides] = []
-    for case in study.special:
-        meets = all(value in as_list(case.where.get(axis, value)) for axis, value in request.where.items())
-        where = {axis: wanted for axis, wanted in case.where.items() if axis not in request.where}
-        sets = {key: value for key, value in case.set.items() if key != "seeds" or not request.seeds}
-        if meets and sets and where:
-            special.append({"where": where, "set": sets})
-        elif meets:
-            everywhere = merged(everywhere, sets)
-    return everywhere, special
+def _special(request: Request, study: Study, overrides: Overrides) -> list[Overrides]:
+    """What is said on top of the study, last of all: its own special cases come before."""
+    cases = [(request.where, overrides)] if overrides else []
+    cases += [({**request.where, **where}, {"seeds": seeds}) for where, seeds in request.seeds]
+    everywhere = {"dataset": study.values["dataset"]}
+    return [{"where": dict(where) or everywhere, "set": sets} for where, sets in cases]
 
 
 def _differences(study: Study, altered: Study) -> list[str]:
@@ -579,15 +559,11 @@ def _heading(request: Request, study: Study, artefact: str, overrides: Overrides
     yield f"#   {command([name])}"
 
 
-def _study_file(
-    request: Request, study: Study, demo: Study, like: str, artefact: Artefact, overrides: Overrides
-) -> str:
-    content = {key: value for key, value in _content(request, study, overrides).items() if value}
-    if study.special:
-        content.setdefault("special", [])  # those of the base name what is not in this grid
-    if any(case.where.keys() & request.where.keys() for case in demo.special):
-        everywhere, special = _special(request, demo)
-        content["scales"] = {"demo": {"special": special, "conditions": everywhere}}
+def _study_file(request: Request, study: Study, like: str, artefact: Artefact, overrides: Overrides) -> str:
+    several = study.grid[1:]
+    grid = _narrowed(study, request.where) if several else {axis: [v] for axis, v in request.where.items()}
+    content: Overrides = {"grid": grid, "special": _special(request, study, overrides)}
+    content["scales"] = {"demo": {"special": []}}  # they name the published data
     head = {
         "title": f"{study.title}, as in a published command line",
         "base": study.name,
@@ -635,7 +611,7 @@ order of batches too, and it is the same for all methods.
 
 
 def page(studies: Studies) -> str:
-    """The page that answers every published command line; `studies` is scale → name → study."""
+    """The page that answers every published command line; `studies` is name → study."""
     names = {**DATASETS, **MODELS, **CORRUPTIONS}
     rows = [f"| `{theirs}` | `{ours}` |" for theirs, ours in names.items()]
     answers = [f"```sh\n{line}\n```\n\n{_block(convert(shlex.split(line), studies))}" for line in PUBLISHED]

@@ -294,11 +294,18 @@ def _with_base(path: Path, contents: Mapping[str, Overrides], seen: tuple[str, .
         raise UserError(f"{path}: base: {base} is built on this study; a chain of bases must end.")
     below = _with_base(path.with_name(f"{base}.yaml"), contents, (*seen, path.stem))
     _check_scales(path, content.get("scales", {}))
-    whole = merged({key: value for key, value in below.items() if key != "artefacts"}, content)
+    whole = merged(_without_artefacts(below), content)
     for scale, over in whole.get("scales", {}).items():
         own, others = content.get("scales", {}).get(scale, {}), below.get("scales", {}).get(scale, {})
         whole["scales"][scale] = over | _special_cases(own, others)
     return whole | _special_cases(content, below)
+
+
+def _without_artefacts(content: Overrides) -> Overrides:
+    """What a study hands on: artefacts belong to it alone."""
+    kept = {key: value for key, value in content.items() if key != "artefacts"}
+    scales = {scale: _without_artefacts(over) for scale, over in content.get("scales", {}).items()}
+    return kept | ({"scales": scales} if scales else {})
 
 
 INHERITED = "inherited"
@@ -323,12 +330,12 @@ def _without_unmet(values: Overrides) -> Overrides:
     for case in values["special"]:
         if not isinstance(case, dict) or INHERITED not in case:
             kept.append(case)
-        elif (where := _met(case["where"], values.get("grid"))) is not None:
+        elif (where := met(case["where"], values.get("grid"))) is not None:
             kept.append({"where": where, "set": case["set"]})
     return values | {"special": kept}
 
 
-def _met(where: Mapping[str, Any], grid: Any) -> Overrides | None:
+def met(where: Mapping[str, Any], grid: Any) -> Overrides | None:
     """What is left of `where` in a grid, or in several; None if it matches no cell."""
     grids = [one for one in (grid if isinstance(grid, list) else [grid]) if isinstance(one, dict)]
     met = {

@@ -317,7 +317,7 @@ def test_human_labels_give_each_corrupt_source_its_level_of_wrong_labels() -> No
     ("changes", "wrong", "sentence"),
     [
         ({}, 0.2, "need 250 wrong labels, and worse holds 200"),
-        ({"options": {"labels": "wurse"}}, 0.4, "digits_n has no labels wurse; it has worse"),
+        ({"options": {"labels": "wurse"}}, 0.4, "digits_n has no wurse; it has worse"),
     ],
 )
 def test_human_labels_that_are_not_there_get_one_sentence(

@@ -64,9 +64,10 @@ def made_up() -> MadeUp:
             runs.append({**axes, "seed": seed, **provenance(seed)})
             for epoch, value in enumerate(epochs_of(last, seed), start=1):
                 head = {**axes, "seed": seed, "epoch": epoch}
+                moment = {**head, "step": 10 * epoch}
                 metrics.append({**head, "split": "test", "metric": "top_1", "value": value})
                 metrics.append({**head, "split": "train", "metric": "top_1", "value": 0.99})
-                sources += [{**head, **history(source, epoch, method)} for source in (0, 1)]
+                sources += [{**moment, **history(source, epoch, method)} for source in (0, 1)]
     description = {
         "kind": "table",
         "title": "Table 1: accuracy",

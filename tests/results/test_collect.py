@@ -6,7 +6,7 @@ import pytest
 
 from lapwing import files
 from lapwing.errors import UserError
-from lapwing.results.collect import aggregate, without_diverged
+from lapwing.results.collect import aggregate, at_epoch_ends, at_the_end, without_diverged
 
 
 def collected(made_up, tmp_path):
@@ -119,3 +119,29 @@ def test_a_study_without_runs_has_empty_tables(tmp_path):
     out = {kind: tmp_path / f"{kind}.parquet" for kind in ("results", "sources", "runs")}
     aggregate([], [], [], {"name": "figure_1", "cells": []}, out)
     assert files.read_table(out["results"]).empty
+
+
+def with_records(made_up):
+    """The sources of a study that records them within epochs too."""
+    inside = made_up.sources.assign(step=made_up.sources["step"] - 5, mean_loss=np.nan)
+    return pd.concat([made_up.sources, inside]).sort_values("step", kind="stable", ignore_index=True)
+
+
+def test_records_within_epochs_can_be_left_out(made_up):
+    ends = at_epoch_ends(with_records(made_up))
+    assert len(ends) == len(made_up.sources)
+    assert ends["mean_loss"].notna().all()
+
+
+def test_end_of_training_is_one_row_per_source_of_each_run(made_up):
+    """Runs of another study end at another step."""
+    other = made_up.sources[made_up.sources["epoch"] < 3].assign(level=0.5)
+    both = pd.concat([with_records(made_up), other], ignore_index=True)
+    end = at_the_end(both)
+    assert end.groupby(end["level"].notna())["step"].unique().map(list).tolist() == [[40], [20]]
+    assert len(end) == 2 * 2 * len(made_up.runs)
+
+
+def test_records_of_a_part_are_not_taken_for_the_same_row_twice(made_up, tmp_path):
+    made_up.sources = with_records(made_up)
+    assert len(collected(made_up, tmp_path)["sources"]) == 2 * 12 * 4 * 2

@@ -84,38 +84,69 @@ def test_learning_curve_is_the_mean_over_seeds_in_percent(made_up):
     assert lap.get_ydata() == pytest.approx([58.0, 68.0, 80.0, 78.0])
 
 
+def by_title(figure):
+    """The panels of each cell of a source history, by its title."""
+    rows = [figure.axes[first : first + 3] for first in range(0, len(figure.axes), 3)]
+    return {row[0].get_title(loc="left"): row for row in rows}
+
+
 def test_source_history_marks_the_corrupt_sources(made_up):
     figure = figures.source_history(described(made_up), made_up.cells, made_up.sources, "paper")
-    assert len(figure.axes) == 2  # standard has no unreliability
-    lines = {line.get_label(): line.get_ydata() for line in figure.axes[1].lines}
-    assert lines["corrupt"] == pytest.approx([10, 20, 30, 40])
-    assert lines["clean"] == pytest.approx([0, 0, 0, 0])
+    panels = by_title(figure)
+    assert list(panels) == ["Original Data", "Random Label"]  # standard has no unreliability
+    _, unreliability, multiplier = panels["Random Label"]
+    lines = {line.get_label(): line for line in unreliability.lines}
+    assert lines["corrupt"].get_ydata() == pytest.approx([10, 20, 30, 40])
+    assert lines["clean"].get_ydata() == pytest.approx([0, 0, 0, 0])
+    assert lines["corrupt"].get_color() != lines["clean"].get_color()
+    assert lines["corrupt"].get_linestyle() != lines["clean"].get_linestyle()
+    assert [line.get_ydata()[-1] for line in multiplier.lines] == pytest.approx([1.0, 0.9])
 
 
-def test_source_history_has_a_panel_for_every_cell(made_up):
+def test_source_history_has_a_row_for_every_cell(made_up):
     """Two methods with unreliability in a row: none hides the other."""
     sources = made_up.sources.fillna({"unreliability": 5.0})
     figure = figures.source_history(described(made_up), made_up.cells, sources, "paper")
-    assert [panel.get_title() for panel in figure.axes] == [
+    assert list(by_title(figure)) == [
         *["Original Data, Standard", "Original Data, LAP"],
         *["Random Label, Standard", "Random Label, LAP"],
     ]
 
 
-def test_source_history_of_a_figure_without_rows_has_a_panel_for_every_cell(made_up):
+def test_source_history_as_a_figure_shows_the_losses_of_methods_without_unreliability(made_up):
     description = {"kind": "figure", "title": "Figure", "draws": "source_history"}
     artefact = validate(Artefact, description, "test")
     figure = figures.source_history(artefact, made_up.cells, made_up.sources, "paper")
-    assert [panel.get_title() for panel in figure.axes] == ["Original Data", "Random Label"]
+    loss, unreliability, _ = by_title(figure)["Random Label, Standard"]
+    assert [line.get_ydata().tolist() for line in loss.lines] == [[1.0] * 4] * 2
+    assert [text.get_text() for text in unreliability.texts] == ["Standard has none"]
+
+
+def test_source_history_takes_the_ends_of_epochs(made_up):
+    inside = made_up.sources.assign(step=made_up.sources["step"] - 5, mean_loss=np.nan, unreliability=99.0)
+    sources = pd.concat([made_up.sources, inside], ignore_index=True)
+    figure = figures.source_history(described(made_up), made_up.cells, sources, "paper")
+    _, unreliability, _ = by_title(figure)["Random Label"]
+    assert max(line.get_ydata().max() for line in unreliability.lines) == pytest.approx(40)
+
+
+def test_many_sources_are_a_band(made_up):
+    one = made_up.sources[made_up.sources["source"] == 0]
+    many = pd.concat([one.assign(source=source) for source in range(60)], ignore_index=True)
+    figure = figures.source_history(described(made_up), made_up.cells, many, "paper")
+    _, unreliability, _ = by_title(figure)["Random Label"]
+    assert len(unreliability.collections) == 1
+    assert len(unreliability.collections[0].get_paths()) == 1  # no line for each of 180
 
 
 def test_nothing_is_called_corrupt_where_nothing_is_corrupted(made_up):
     figure = figures.source_history(described(made_up), made_up.cells, made_up.sources, "paper")
-    original, random_label = (
-        [text.get_text() for text in panel.get_legend().get_texts()] for panel in figure.axes
-    )
-    assert original == ["clean", "drawn as corrupt\n(nothing is corrupted here)"]
-    assert random_label == ["clean", "corrupt"]
+    said = {
+        title: [text.get_text() for text in panels[-1].get_legend().get_texts()]
+        for title, panels in by_title(figure).items()
+    }
+    assert said["Original Data"] == ["clean", "drawn as corrupt (but nothing is corrupted)"]
+    assert said["Random Label"] == ["clean", "corrupt"]
 
 
 def test_curve_of_a_study_leaves_out_those_of_another_with_further_axes(made_up):

@@ -50,20 +50,51 @@ def test_general_notebook_makes_a_table_from_results(made_up, tmp_path, monkeypa
         **{kind: [str(path)] for kind, path in made.items()},
         "published": "published",
         "table": {kind: f"tables/table_1.{kind}" for kind in ("csv", "md", "tex")},
-        "figure": {"svg": "figures/table_1.svg"},
     }
     present(GENERAL, parameters, out(Path()))
     page, notebook = (path.read_text() for path in (out(Path())["html"], out(Path())["notebook"]))
     assert "78.00 ± 0.10" in Path("tables/table_1.md").read_text()
     assert "78.00 ± 0.10" in page
     assert Path("tables/table_1.md").read_text().startswith("Demo scale: stand-in data")
-    assert Path("figures/table_1.svg").is_file()
     assert page.count("data:image/png;base64,") == 2
     assert page.count("<img") == page.count("alt=")
     assert not outside_references(page)
     assert str(tmp_path) not in notebook
     assert str(ROOT) not in notebook
     assert sorted(path.name for path in Path("made").iterdir()) == ["x.html", "x.ipynb"]
+
+
+def shown_by(notebook, made_up, **parameters):
+    """The page that a notebook makes from the made-up results, in the current folder."""
+    Path("published").symlink_to(PUBLISHED)
+    made = {kind: Path("results") / f"{kind}.parquet" for kind in ("results", "sources", "runs")}
+    aggregate(**made_up.write(Path("part")), study=made_up.study, out=made)
+    paths = {kind: [str(path)] for kind, path in made.items()}
+    shared = {"description": made_up.description, "cells": made_up.cells, "scale": "paper"}
+    present(notebook, {**shared, **paths, **parameters}, out(Path()))
+    return out(Path())["html"].read_text()
+
+
+@pytest.mark.parametrize(
+    ("draws", "images"), [("learning_curves", 2), ("source_history", 2), ("multiplier_traces", 3)]
+)
+def test_general_notebook_draws_what_a_figure_says(made_up, tmp_path, monkeypatch, draws, images):
+    """Beside it the learning curves and the history of the sources, each once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    made_up.description = {"kind": "figure", "title": "Figure", "rows": ["corruption"], "draws": draws}
+    page = shown_by(GENERAL, made_up, figure={"svg": "figures/x.svg"})
+    assert Path("figures/x.svg").is_file()
+    assert page.count("data:image/png;base64,") == page.count("alt=") == images
+
+
+def test_leaderboard_has_its_own_notebook(made_up, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    page = shown_by(ROOT / "notebooks" / "leaderboard.ipynb", made_up, table={"md": "tables/x.md"})
+    assert "mean rank over 2 rows" in page
+    assert "time of a run, standard = 1" in Path("tables/x.md").read_text()
+    assert page.count("data:image/png;base64,") == 2
 
 
 def test_figure_1_has_its_own_notebook(tmp_path, monkeypatch):

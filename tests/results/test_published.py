@@ -10,7 +10,8 @@ from lapwing.results.published import key_of, read_runs, read_summary, title_of
 from lapwing.results.statistics import paired_differences
 from tests.results.conftest import PUBLISHED
 
-TABLE_1 = read_summary(PUBLISHED, "synthetic", "Table 1")
+EVERYTHING_1 = read_summary(PUBLISHED, "synthetic", "Table 1")
+TABLE_1 = EVERYTHING_1[EVERYTHING_1["printed_mean"].notna()]
 RUNS_1 = read_runs(PUBLISHED, "synthetic")
 
 

@@ -16,7 +16,7 @@ from lapwing.training.engine import Training
 from lapwing.training.job import Trainee, prepare
 from lapwing.training.layers import Dropout
 from lapwing.training.library import Samples, train_arrays
-from lapwing.training.metrics import test_metrics as measure
+from lapwing.training.metrics import evaluation_sums as measure
 from lapwing.training.optimisers import learning_rate
 from lapwing.training.randomness import derive, generator, random_bits
 from lapwing.training.settings import Optimiser, Schedule

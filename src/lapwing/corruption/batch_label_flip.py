@@ -1,4 +1,4 @@
-"""The corrupted samples of a block, or of a batch, get one label, that of one of its samples (lap-core 4.4)."""
+"""The corrupted samples of a block, or of a batch, get the label of one of its samples (lap-core 4.4)."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ from lapwing.errors import UserError
 from lapwing.schema import Closed
 
 FIRST_STREAM = 2
-"""The published labels are drawn by the generators 50, 51, …, the corrupt sources by generator 48: the seed."""
+"""Published labels are drawn by the generators 50, 51, …, the corrupt sources by generator 48: the seed."""
 
 
 class Options(Closed):

@@ -49,7 +49,7 @@ def _wrong_rows(options: Options, settings: CorruptionSettings, pool: Pool) -> A
     if options.labels not in pool.labels:
         there = ", ".join(pool.labels) or "none"
         raise UserError(
-            f"human_labels: options.labels: {settings.dataset} has no labels {options.labels}; it has {there}."
+            f"human_labels: options.labels: {settings.dataset} has no {options.labels}; it has {there}."
         )
     return np.flatnonzero(pool.labels[options.labels] != pool.targets)
 

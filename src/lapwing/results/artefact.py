@@ -3,14 +3,26 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from lapwing.schema import Closed, Name, validate
 
-Reading = Annotated[str, Field(pattern=r"^(last|best|mean_last_[1-9]\d*)$")]
-"""How one number is read from the epochs of a run: the last one, the best one, the mean of the last k."""
+Reading = Annotated[str, Field(pattern=r"^(last|best|worst|validation|mean_last_[1-9]\d*)$")]
+"""How one number is read from the epochs of a run on the test set: the last, the best or the worst epoch,
+the one that is best on the validation data, the mean of the last k."""
 
 Axis = str | int | float | bool
+
+BASELINE = "standard"
+"""The method against which differences and changes within a seed are taken."""
+
+
+def _keys_as_text(values: object) -> object:
+    """YAML reads the column 10 as a number; columns are called by text."""
+    return {str(key): value for key, value in values.items()} if isinstance(values, Mapping) else values
+
+
+ByColumn = Annotated[dict[str, Name], BeforeValidator(_keys_as_text)]
 
 
 class Metric(Closed):
@@ -18,7 +30,8 @@ class Metric(Closed):
 
     name: Name
     better: Literal["higher", "lower"]
-    unit: Literal["percent", "mse", "loss"] = "percent"
+    unit: Literal["percent", "share", "mse", "loss"] = "percent"
+    """`percent`: a share that is shown in percent; `share`: one that is shown as it is, from 0 to 1."""
 
     @property
     def factor(self) -> float:
@@ -28,7 +41,7 @@ class Metric(Closed):
     @property
     def smallest_margin(self) -> float:
         """The least margin of equivalence: one point for a share, none for an error."""
-        return 1.0 if self.unit == "percent" else 0.0
+        return {"percent": 1.0, "share": 0.01}.get(self.unit, 0.0)
 
 
 class Cell(Closed):
@@ -53,7 +66,14 @@ class Published(Closed):
     study: Name
     """`published/<study>_runs.csv`, and the rows of `published/summary.csv`."""
     table: str
-    """As `summary.csv` calls it: Table 1."""
+    """As `summary.csv` calls it: Table 1. It holds the published values of the first reading."""
+    further_tables: tuple[str, ...] = ()
+    """Further printed tables of the study, each with the values of one of the other readings."""
+    columns: Name | ByColumn = Field({}, union_mode="left_to_right")
+    """Where the columns are not methods: the published method of all columns, or that of each. A column
+    axis by which the published values are told apart too (`n_sources`) is matched as well."""
+    where: dict[Name, Axis] = {}
+    """Axis → value: the cells of which the published values are, where they name no such axis."""
     stand_in: dict[Name, Name] = {}
     """Our dataset and the published one that it stands in for: beside it for orientation only."""
 
@@ -71,17 +91,51 @@ class Artefact(Closed):
     published: Published | None = None
     published_columns: tuple[Name, ...] = ()
     """Further methods, shown with their published values only."""
+    metric: Metric | None = None
+    """Another metric than the one by which the cells are judged."""
+    shows: Literal["metric", "relative_change", "source_auc"] = "metric"
+    """`relative_change`: that of the metric against standard of the same seed; `source_auc`: how well the
+    ranking of the sources at the end of training tells the corrupt ones from the others."""
     readings: tuple[Reading, ...] = Field(("last",), min_length=1)
     """The first is the published rule and is compared; the others are shown beside it."""
     decimals: int = Field(2, ge=0, le=6)
     bold: Literal["best", "within_one_std", "none"] = "best"
-    draws: Literal["learning_curves", "source_history"] = "learning_curves"
-    """What the general notebook draws for a figure."""
+    draws: Literal["learning_curves", "source_history", "multiplier_traces", "lines", "boxes", "ranks"] = (
+        "learning_curves"
+    )
+    """What the general notebook draws for a figure. `multiplier_traces`: the multiplier of every source by
+    step, a panel per cell; `lines`: the first reading along the last axis of the rows, which is a number;
+    `boxes`: the runs of each column; `ranks`: mean ranks of the columns and their critical difference."""
+    source_levels: dict[int, float] = {}
+    """How noisy each corrupt source is, for figures that tell their sources apart by it; others are clean."""
 
     @model_validator(mode="after")
-    def _rows_of_a_table(self) -> "Artefact":
+    def _whole(self) -> "Artefact":
         if self.kind == "table" and not self.rows:
             raise ValueError("a table needs the axes of its rows (rows: [dataset, corruption])")
+        if self.kind == "figure" and self.draws in ("lines", "boxes", "ranks") and not self.rows:
+            raise ValueError(f"a figure that draws {self.draws} needs the axes of its rows")
         if self.columns in self.rows:
             raise ValueError(f"{self.columns} is a row and a column")
         return self
+
+    @model_validator(mode="after")
+    def _shown(self) -> "Artefact":
+        if self.shows == "relative_change" and self.columns != "method":
+            raise ValueError("a relative change is one of methods against standard: columns are the methods")
+        if self.shows == "source_auc" and (self.readings != ("last",) or self.metric):
+            raise ValueError("shows source_auc: the ranking at the end of training has no reading, no metric")
+        return self
+
+    def metric_of(self, cell: Cell) -> Metric:
+        """The metric that is read from the runs of a cell."""
+        return self.metric or cell.metric
+
+    def shown_of(self, cell: Cell) -> Metric:
+        """What is shown of a cell: its metric, or what is made of it."""
+        metric = self.metric_of(cell)
+        if self.shows == "relative_change":
+            return Metric(name=f"{metric.name}_rel_change", better=metric.better)
+        if self.shows == "source_auc":
+            return Metric(name="source_auc", better="higher", unit="share")
+        return metric

@@ -13,7 +13,10 @@ from lapwing.errors import UserError
 from lapwing.results.artefact import Axis, Cell
 
 METRIC_COLUMNS = ["seed", "epoch", "split", "metric", "value"]
-SOURCE_COLUMNS = ["seed", "epoch", "source", "is_corrupt", "mean_loss", "unreliability", "multiplier"]
+SOURCE_COLUMNS = [
+    *["seed", "epoch", "step", "source", "is_corrupt"],
+    *["mean_loss", "unreliability", "multiplier"],
+]
 
 Point = tuple[Axis, ...]
 """The values of a cell's axes, in the order of the study's axes."""
@@ -47,7 +50,7 @@ def aggregate(
     history = _joined(sources, SOURCE_COLUMNS, cells)
     _check_runs(name, cells, all_runs)
     _check_results(name, cells, results, all_runs)
-    _refuse_twice(name, history, [*_axes(cells), "seed", "epoch", "source"])
+    _refuse_twice(name, history, [*_axes(cells), "seed", "step", "source"])
     about = {"study": name, "cells": len(cells), "runs": len(all_runs)}
     for kind, table in (("results", results), ("sources", history), ("runs", all_runs)):
         files.write_table(Path(out[kind]), table, about | {"kind": kind})
@@ -86,6 +89,31 @@ def of_axes(table: pd.DataFrame, axes: Iterable[str], cells: Iterable[Cell]) -> 
     further = {axis for cell in cells for axis in cell.axes} - set(axes)
     others = [axis for axis in table if axis in further]
     return table[table[others].isna().all(axis=1)]
+
+
+def at_epoch_ends(sources: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the sources at the ends of epochs, without the records inside them.
+
+    They alone have a mean loss, which is that of the epoch.
+    """
+    if sources.empty:
+        return sources
+    ends = sources.groupby(_of_run(sources, "epoch"), sort=False, dropna=False)["step"].transform("max")
+    return sources[sources["step"] == ends]
+
+
+def at_the_end(sources: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the sources at the end of training."""
+    if sources.empty:
+        return sources
+    ends = sources.groupby(_of_run(sources), sort=False, dropna=False)["step"].transform("max")
+    return sources[sources["step"] == ends]
+
+
+def _of_run(sources: pd.DataFrame, *further: str) -> list[str]:
+    """The columns that tell runs apart."""
+    axes = [str(column) for column in sources if column not in SOURCE_COLUMNS]
+    return [*axes, "seed", *further]
 
 
 # -- metrics and sources ------------------------------------------------------------------------------

@@ -26,8 +26,24 @@ VERDICTS = (
 )
 
 METRICS = {"top_1": "top-1 accuracy", "top_2": "top-2 accuracy", "top_5": "top-5 accuracy"}
-UNITS = {"percent": " (%)", "mse": " (mean squared error)", "loss": " (loss)"}
-READINGS = {"last": "last epoch", "best": "best epoch"}
+UNITS = {"percent": " (%)", "share": "", "mse": " (mean squared error)", "loss": " (loss)"}
+READINGS = {
+    "last": "last epoch",
+    "best": "best epoch",
+    "worst": "worst epoch",
+    "validation": "epoch chosen on validation data",
+}
+SOURCE_AUC = (
+    "Ranking of the sources at the end of training: the probability that a corrupt source ranks above a "
+    "clean one (AUC; 0.5: by chance, 1: always), by the unreliability that the method counted, else by the "
+    "mean training loss in the last epoch"
+)
+FOOTER = {
+    "mean_rank": "mean rank",
+    "cost_of_run": "time of a run, standard = 1",
+    "cost_of_epoch": "time of an epoch, standard = 1",
+}
+"""Quantities of the lines below a table."""
 
 
 def notice(scale: str, artefact: Artefact | None = None) -> str:
@@ -79,6 +95,8 @@ class Layout:
     difference_columns: list[str] = field(default_factory=list)
     differences: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    footer: list[Block] = field(default_factory=list)
+    """What is said of whole columns, below all rows."""
 
 
 # -- from numbers to words -----------------------------------------------------------------------------
@@ -102,45 +120,59 @@ def lay_out(frame: pd.DataFrame, artefact: Artefact) -> Layout:
         blocks=blocks,
         difference_columns=_difference_columns(differences, artefact, scale),
         differences=[_difference(row, artefact, scale) for row in _records(differences)],
-        notes=_notes(values, differences, artefact, scale),
+        notes=_notes(values, differences, artefact, scale) + _footer_notes(frame),
+        footer=_footer(frame[frame["quantity"].isin(FOOTER)], artefact, columns),
     )
 
 
 def _column_title(values: pd.DataFrame, artefact: Artefact, column: str) -> str:
     status = values.loc[values[artefact.columns] == column, "status"]
     only = " (published only)" if (status == "published only").all() else ""
-    return title_of(column) + only
+    return _heading(artefact.columns, column) + only
+
+
+def _heading(axis: str, column: str) -> str:
+    """A number alone says nothing: its axis stands before it."""
+    is_number = column.replace(".", "", 1).isdigit()
+    return f"{title_of(axis)}: {column}" if is_number else title_of(column)
 
 
 def _block(block: pd.DataFrame, artefact: Artefact, columns: list[str], scale: str) -> Block:
-    first = artefact.readings[0]
     rows = {(row[artefact.columns], row["reading"]): row for row in _records(block)}
+    by_reading = {r: [rows.get((column, r)) for column in columns] for r in artefact.readings}
     lines = []
-    for reading in artefact.readings:
-        label = "ours" if len(artefact.readings) == 1 else f"ours, {_reading(reading)}"
-        entries = [_ours(rows.get((column, reading)), artefact.decimals) for column in columns]
-        lines.append(Line("ours", label, entries))
-    main = [rows[column, first] for column in columns]
-    if artefact.published and any(_known(row["published_mean"]) for row in main):
-        lines += _published_lines(main, artefact.decimals, scale)
+    for reading, row in by_reading.items():
+        label = "ours" if len(by_reading) == 1 else f"ours, {reading_in_words(reading)}"
+        lines.append(Line("ours", label, [_ours(place, artefact.decimals) for place in row]))
+    beside = {r: row for r, row in by_reading.items() if any(_is_published(place) for place in row)}
+    for reading, row in beside.items() if artefact.published else ():
+        of = f", {reading_in_words(reading)}" if len(beside) > 1 else ""
+        lines += _published_lines([place or {} for place in row], artefact.decimals, scale, of)
     return Block([title_of(block[axis].iloc[0]) for axis in artefact.rows], lines)
 
 
-def _published_lines(main: list[dict[str, Any]], decimals: int, scale: str) -> list[Line]:
+def _is_published(place: dict[str, Any] | None) -> bool:
+    return place is not None and _known(place["published_mean"])
+
+
+def _published_lines(row: list[dict[str, Any]], decimals: int, scale: str, of: str) -> list[Line]:
     theirs = [
-        Entry(_plus_minus(row["published_mean"], row["published_std"], decimals), bool(row["published_bold"]))
-        for row in main
+        Entry(_plus_minus(p["published_mean"], p["published_std"], decimals), bool(p["published_bold"]))
+        if p
+        else Entry("")
+        for p in row
     ]
-    lines = [Line("published", "published", theirs)]
-    if scale == "demo" or not any(_text(row["verdict"]) for row in main):
+    lines = [Line("published", f"published{of}", theirs)]
+    if scale == "demo" or not any(_text(place.get("verdict")) for place in row):
         return lines
-    intervals = [Entry(_interval(row, decimals)) for row in main]
-    verdicts = [Entry(_text(row["verdict"])) for row in main]
-    return [*lines, Line("difference", "ours − published", intervals), Line("verdict", "verdict", verdicts)]
+    intervals = [Entry(_interval(place, decimals)) for place in row]
+    verdicts = [Entry(_text(place.get("verdict"))) for place in row]
+    names = f"ours − published{of}", f"verdict{of}"
+    return [*lines, Line("difference", names[0], intervals), Line("verdict", names[1], verdicts)]
 
 
 def _ours(row: dict[str, Any] | None, decimals: int) -> Entry:
-    if row is None or row["status"] == "published only":
+    if row is None or row["status"] in ("published only", "has none"):
         return Entry("")
     if row["status"] != "run":
         return Entry(row["status"])
@@ -149,7 +181,7 @@ def _ours(row: dict[str, Any] | None, decimals: int) -> Entry:
 
 
 def _interval(row: dict[str, Any], decimals: int) -> str:
-    if not _known(row["difference"]):
+    if not _known(row.get("difference")):
         return ""
     difference = _signed(row["difference"], decimals)
     if not _known(row["low"]):
@@ -160,15 +192,20 @@ def _interval(row: dict[str, Any], decimals: int) -> str:
 def _difference_columns(differences: pd.DataFrame, artefact: Artefact, scale: str) -> list[str]:
     if differences.empty:
         return []
-    names = [*map(title_of, artefact.rows), "Difference", "Ours", "Published"]
-    return names if scale == "demo" else [*names, "Ours − published, in standard errors"]
+    names = [*map(title_of, artefact.rows), "Difference", "Ours"]
+    if artefact.published is None:
+        return names
+    beside = [*names, "Published"]
+    return beside if scale == "demo" else [*beside, "Ours − published, in standard errors"]
 
 
 def _difference(row: dict[str, Any], artefact: Artefact, scale: str) -> list[str]:
     decimals = artefact.decimals
     head = [title_of(row[axis]) for axis in artefact.rows]
     name = f"{title_of(row[artefact.columns])} − {title_of(row['against'])}"
-    ours = _with_error(row["mean"], row["std"], row["n"], decimals) if row["n"] else "not run"
+    ours = _with_error(row["mean"], row["std"], row["n"], decimals) if row["n"] else row["status"]
+    if artefact.published is None:
+        return [*head, name, ours]
     theirs = _with_error(row["published_mean"], row["published_std"], row["published_n"], decimals)
     cells = [*head, name, ours, theirs]
     return cells if scale == "demo" else [*cells, _standard_errors(row["standard_errors"])]
@@ -185,36 +222,53 @@ def _notes(values: pd.DataFrame, differences: pd.DataFrame, artefact: Artefact, 
     notes = [_what_is_shown(first, artefact)]
     if len(differences):
         notes.append("Differences: within a seed, then mean ± standard error (number of seeds).")
-    return notes + (_conclusions(first, differences, artefact) if scale != "demo" else [])
+    return notes + (_conclusions(values, differences, artefact) if scale != "demo" else [])
 
 
 def _what_is_shown(first: pd.DataFrame, artefact: Artefact) -> str:
     """Metric, reading, spread and number of runs, in two or three sentences."""
-    metrics = first[["metric", "unit"]].drop_duplicates().itertuples(index=False)
-    shown = ", ".join((METRICS.get(name) or title_of(name).lower()) + UNITS[unit] for name, unit in metrics)
-    if {"top_1", "top_5"} <= set(first["metric"]):
-        top_5 = first.loc[first["metric"] == "top_5", artefact.rows[0]].unique()
-        shown += f" ({', '.join(map(title_of, top_5))}: top-5)"
     ran = first.loc[first["status"] == "run", "n"]
     low, high = (int(ran.min()), int(ran.max())) if len(ran) else (0, 0)
     counted = f"{low}" if low == high else f"{low} to {high}"
     diverged = int(first["diverged"].sum())
     lost = f" Diverged and left out: {diverged}." if diverged else ""
-    chosen = " (chosen on that set)" if artefact.readings[0] == "best" else ""
-    read = f"{_reading(artefact.readings[0])}{chosen}, mean ± sample standard deviation"
-    return f"{shown[0].upper()}{shown[1:]} on the test set, {read}; runs of a cell: {counted}.{lost}"
+    what = SOURCE_AUC if artefact.shows == "source_auc" else _what_is_read(first, artefact)
+    return f"{what}; mean ± sample standard deviation; runs of a cell: {counted}.{lost}"
 
 
-def _conclusions(first: pd.DataFrame, differences: pd.DataFrame, artefact: Artefact) -> list[str]:
+def _what_is_read(first: pd.DataFrame, artefact: Artefact) -> str:
+    reading = artefact.readings[0]
+    metrics = first[["metric", "unit"]].drop_duplicates().itertuples(index=False)
+    shown = ", ".join(metric_in_words(name) + UNITS[unit] for name, unit in metrics)
+    is_top_5 = first["metric"].str.startswith("top_5")
+    if is_top_5.any() and not is_top_5.all():
+        top_5 = first.loc[is_top_5, artefact.rows[0]].unique()
+        shown += f" ({', '.join(map(title_of, top_5))}: top-5)"
+    chosen = " (chosen on that set)" if reading in ("best", "worst") else ""
+    return f"{shown[0].upper()}{shown[1:]} on the test set, {reading_in_words(reading)}{chosen}"
+
+
+def metric_in_words(name: str) -> str:
+    """A metric inside a sentence, without its unit."""
+    if name.endswith("_rel_change"):
+        return f"change of {metric_in_words(name.removesuffix('_rel_change'))}, relative to standard"
+    base, _, group = name.partition("_of_")
+    words = METRICS.get(base) or title_of(base).lower()
+    return f"{words} on the {title_of(group).lower()} classes" if group else words
+
+
+def _conclusions(values: pd.DataFrame, differences: pd.DataFrame, artefact: Artefact) -> list[str]:
     """What the comparison comes to, in sentences."""
+    first = values[values["reading"] == artefact.readings[0]]
     said = []
-    given = first["verdict"].dropna()
+    given = values["verdict"].dropna()
     if len(given := given[given != ""]):
         said.append(f"Verdicts: {counted(Counter(map(str, given)))}. {VERDICTS}")
     agrees = first.drop_duplicates(list(artefact.rows))["ordering_agrees"].dropna()
     if len(agrees):
         same = int(agrees.astype(bool).sum())
-        said.append(f"The methods stand in the published order in {same} of {len(agrees)} rows.")
+        noun = "methods" if artefact.columns == "method" else "columns"
+        said.append(f"The {noun} stand in the published order in {same} of {len(agrees)} rows.")
     errors = differences["standard_errors"].astype(float).dropna().abs()
     if len(errors):
         within, beyond = int((errors <= 2).sum()), int((errors > 3).sum())
@@ -230,8 +284,44 @@ def counted(verdicts: Mapping[str, int]) -> str:
     return ", ".join(f"{verdicts[verdict]} {verdict}" for verdict in get_args(Verdict) if verdict in verdicts)
 
 
-def _reading(reading: str) -> str:
+def reading_in_words(reading: str) -> str:
+    """A reading inside a sentence."""
     return READINGS.get(reading) or f"mean of the last {reading.removeprefix('mean_last_')} epochs"
+
+
+def _footer(rows: pd.DataFrame, artefact: Artefact, columns: list[str]) -> list[Block]:
+    """A block per group of rows: its mean ranks, and its costs."""
+    blocks = []
+    for group, in_group in rows.groupby(artefact.rows[0], sort=False, dropna=False):
+        lines = []
+        for quantity, of_quantity in in_group.groupby("quantity", sort=False):
+            places = {place[artefact.columns]: place for place in _records(of_quantity)}
+            entries = [_footer_entry(places.get(column)) for column in columns]
+            of = f" over {int(of_quantity['n'].iloc[0])} rows" if quantity == "mean_rank" else ""
+            lines.append(Line("footer", FOOTER[str(quantity)] + of, entries))
+        head = title_of(group) if len(artefact.rows) > 1 else "All rows"
+        blocks.append(Block([head, *[""] * (len(artefact.rows) - 1)], lines))
+    return blocks
+
+
+def _footer_entry(place: dict[str, Any] | None) -> Entry:
+    known = place is not None and _known(place["mean"])
+    return Entry(f"{place['mean']:.2f}", bool(place["bold"])) if place and known else Entry("")
+
+
+def _footer_notes(frame: pd.DataFrame) -> list[str]:
+    there = set(frame["quantity"])
+    notes = []
+    if "mean_rank" in there:
+        notes.append(
+            "Mean rank: over the rows in which all methods were run, 1 the best; ties share their mean."
+        )
+    if "cost_of_run" in there:
+        notes.append(
+            "Times: the median over the seeds of a row, relative to standard in that row; then the median "
+            "over the rows. Runs that were trained together share their time evenly."
+        )
+    return notes
 
 
 def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -273,7 +363,7 @@ def to_markdown(table: Layout) -> str:
     head = [*table.row_axes, "", *table.columns]
     body = [
         [*head_of_line, line.label, *map(_markdown_entry, line.entries)]
-        for block in table.blocks
+        for block in [*table.blocks, *table.footer]
         for head_of_line, line in _with_heads(block.head, block.lines)
     ]
     parts = [table.notice] if table.notice else []
@@ -322,6 +412,7 @@ def to_latex(table: Layout) -> str:
     """Write a table in LaTeX: booktabs, values only; the notes carry the comparison."""
     head = [*table.row_axes, "", *table.columns]
     body = [_latex_block(block) for block in table.blocks]
+    body += [f"\\midrule\n{_latex_block(block)}" for block in table.footer]
     caption = " ".join([table.notice, f"{table.title}.", *table.notes]).strip()
     lines = [f"% {_latex(table.notice)}"] if table.notice else []
     lines += [r"\begin{table}", r"\centering", f"\\caption{{{_latex(caption)}}}"]
@@ -339,7 +430,7 @@ def _tabular(left: int, head: list[str], body: list[str]) -> str:
 
 
 def _latex_block(block: Block) -> str:
-    shown = [line for line in block.lines if line.kind in ("ours", "published")]
+    shown = [line for line in block.lines if line.kind in ("ours", "published", "footer")]
     rows = []
     for head, line in _with_heads(block.head, shown):
         entries = [f"\\textbf{{{_latex(e.text)}}}" if e.bold else _latex(e.text) for e in line.entries]

@@ -5,7 +5,7 @@ Nothing here knows files, layouts or names of methods. Values are in the unit in
 
 import itertools
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -25,16 +25,48 @@ def read_run(epochs: pd.DataFrame, reading: str, better: str) -> float:
     """Read one number from a run.
 
     Args:
-        epochs: columns epoch and value, of one metric on the test split.
-        reading: `last`, `best` (over the epochs, so chosen on the test split) or `mean_last_<k>`.
+        epochs: columns split, epoch and value, of one metric on the test split and, where data are left
+            aside, on the validation split.
+        reading: `last`, `best` or `worst` (over the epochs, so chosen on the test split), `validation` (the
+            test value of the epoch that is best on the validation split, the first of equals) or
+            `mean_last_<k>`.
         better: `higher` or `lower`.
     """
-    values = epochs.sort_values("epoch")["value"]
+    values = _by_epoch(epochs, "test")
     if reading == "last":
         return float(values.iloc[-1])
-    if reading == "best":
-        return float(values.max() if better == "higher" else values.min())
+    if reading in ("best", "worst"):
+        return float(values.max() if (reading == "best") == (better == "higher") else values.min())
+    if reading == "validation":
+        chosen = _by_epoch(epochs, "validation")
+        order = chosen if better == "higher" else -chosen
+        return float(values.loc[chosen.index[int(np.argmax(order.to_numpy()))]])
     return float(values.tail(int(reading.removeprefix("mean_last_"))).mean())
+
+
+def _by_epoch(epochs: pd.DataFrame, split: str) -> "pd.Series[float]":
+    return epochs[epochs["split"] == split].set_index("epoch")["value"].sort_index()
+
+
+def ranking_auc(scores: Sequence[float], is_corrupt: Sequence[bool]) -> float:
+    """How well a ranking of the sources finds the corrupt ones.
+
+    Args:
+        scores: [S] of each source, the higher the more suspect; NaN where a source has none.
+        is_corrupt: [S].
+
+    Returns:
+        The probability that a corrupt source ranks above a clean one, ties counting half; NaN where
+        there is no corrupt or no clean source with a score.
+    """
+    score, corrupt = np.asarray(scores, dtype=float), np.asarray(is_corrupt, dtype=bool)
+    known = ~np.isnan(score)
+    score, corrupt = score[known], corrupt[known]
+    bad, good = int(corrupt.sum()), int((~corrupt).sum())
+    if not bad or not good:
+        return math.nan
+    above = float(scipy.stats.rankdata(score)[corrupt].sum()) - bad * (bad + 1) / 2
+    return above / (bad * good)
 
 
 # -- a cell ----------------------------------------------------------------------------------------
@@ -153,3 +185,44 @@ def same_ordering(ours: Mapping[str, float], published: Mapping[str, float], dec
 
 def _sign(means: Mapping[str, float], a: str, b: str, decimals: int) -> float:
     return float(np.sign(round(means[a], decimals) - round(means[b], decimals)))
+
+
+# -- ranks of several methods ------------------------------------------------------------------------
+
+
+def mean_ranks(means: pd.DataFrame, better: str) -> "pd.Series[float]":
+    """The mean rank of each column over the rows, 1 the best; equals share the mean of their ranks."""
+    return means.rank(axis=1, ascending=better == "lower").mean()
+
+
+def critical_difference(methods: int, blocks: int) -> float:
+    """How far two mean ranks must be apart to differ at 5 %, of all pairs (Nemenyi; Demšar 2006, 3.2.2).
+
+    Args:
+        methods: how many are ranked, at least two.
+        blocks: over how many rows the ranks are means.
+    """
+    quantile = float(scipy.stats.studentized_range.ppf(1 - TEST_LEVEL, methods, math.inf)) / math.sqrt(2)
+    return quantile * math.sqrt(methods * (methods + 1) / (6 * blocks))
+
+
+def friedman(means: pd.DataFrame) -> float:
+    """The p value of equal ranks of all columns; NaN where there is too little to tell."""
+    blocks, methods = means.shape
+    if methods < 3 or blocks < 2 or (means.nunique(axis=1) == 1).all():
+        return math.nan
+    return float(scipy.stats.friedmanchisquare(*(means[method] for method in means)).pvalue)
+
+
+def cliques(ranks: "pd.Series[float]", difference: float) -> list[list[str]]:
+    """The largest groups of neighbours in rank that do not differ, two or more each, best first."""
+    ordered = ranks.sort_values(kind="stable")
+    names, values = list(ordered.index), ordered.to_numpy()
+    found: list[list[str]] = []
+    reached = 0
+    for first, rank in enumerate(values):
+        last = int(np.searchsorted(values, rank + difference, side="right"))
+        if last > max(reached, first + 1):
+            found.append(names[first:last])
+            reached = last
+    return found

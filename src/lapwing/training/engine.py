@@ -14,7 +14,7 @@ from torch import Tensor
 
 from lapwing.methods.base import Batch, Method, Term
 from lapwing.training.data import Arranged, Evaluated, TrainingData, cut
-from lapwing.training.metrics import of_groups, test_metrics, train_metrics
+from lapwing.training.metrics import evaluation_sums, of_groups, train_metrics
 from lapwing.training.optimisers import StackedOptimiser, maker, options_of
 from lapwing.training.randomness import generator
 from lapwing.training.settings import TrainingSettings
@@ -306,7 +306,7 @@ class Training:
             inputs, targets = data.take(self.replicas, start, stop)
             outputs = self.method.predictions(self.method.predict(self, inputs))
             losses = self.sample_losses(outputs, targets)
-            for name, values in test_metrics(losses, outputs, targets, self.classes, self._groups).items():
+            for name, values in evaluation_sums(losses, outputs, targets, self.classes, self._groups).items():
                 sums[name] = sums[name] + values if name in sums else values
         return sums
 

@@ -44,7 +44,7 @@ Groups = Mapping[str, Sequence[int]]
 """Name → classes whose accuracy is measured apart."""
 
 
-def test_metrics(
+def evaluation_sums(
     losses: Tensor, outputs: Tensor, targets: Tensor, classes: int | None, groups: Groups | None = None
 ) -> dict[str, Tensor]:
     """Sums over samples: losses [K, B], outputs [K, B, C], targets [K, B] → metric → [K].
@@ -75,9 +75,6 @@ def _inside(targets: Tensor, groups: Groups) -> dict[str, Tensor]:
         f"top_1_of_{name}": torch.isin(targets, torch.tensor(list(members), device=targets.device))
         for name, members in groups.items()
     }
-
-
-test_metrics.__test__ = False  # type: ignore[attr-defined]
 
 
 def extended(history: History, epoch: Mapping[str, Tensor]) -> History:
@@ -124,16 +121,17 @@ def sources_table(
     Returns:
         Columns epoch (1-based), step (from the beginning of training), source, is_corrupt, mean_loss,
         unreliability, multiplier; NaN: none. A row per source at the end of each epoch, and one for each
-        record within it.
+        record within it; of very many sources only every so many epochs, the last among them.
     """
     losses = history.get("source/mean_loss")
     if losses is None:
         return _empty(epoch=int, step=int, source=int, is_corrupt=bool, **dict.fromkeys(SOURCE_VALUES, float))
     sources = losses.shape[2]
     flags = np.zeros(sources, dtype=bool) if is_corrupt is None else is_corrupt
+    shown = _shown_epochs(epochs, sources)
     ends = {name: history[f"source/{name}"][row] for name in SOURCE_VALUES if f"source/{name}" in history}
-    number = np.arange(1, epochs + 1)
-    table = _rows_of_sources(number, number * steps_per_epoch, ends, flags)
+    ends = {name: values[shown] for name, values in ends.items()}
+    table = _rows_of_sources(shown + 1, (shown + 1) * steps_per_epoch, ends, flags)
     if "record/step" not in history:
         return table
     at = history["record/step"][row].astype(int)
@@ -141,6 +139,16 @@ def sources_table(
     records = {name: history[f"record/{name}"][row][within] for name in SOURCE_VALUES[1:]}
     inside = _rows_of_sources(at[within] // steps_per_epoch + 1, at[within], records, flags)
     return pd.concat([table, inside]).sort_values(["step", "source"], ignore_index=True)
+
+
+MOST_ROWS = 200_000
+"""Of one run, at the ends of its epochs: a hundred epochs of two thousand sources."""
+
+
+def _shown_epochs(epochs: int, sources: int) -> Array:
+    """The epochs (0-based) that are kept of a run with so many sources."""
+    stride = max(1, -(-epochs * sources // MOST_ROWS))
+    return np.arange(epochs)[::-1][::stride][::-1]
 
 
 def _rows_of_sources(epoch: Array, step: Array, values: Mapping[str, Array], flags: Array) -> pd.DataFrame:

@@ -55,7 +55,7 @@ class Schedule(Closed):
     factor: float = Field(0.1, gt=0)
     """Step: what the learning rate is multiplied by."""
     start: int = Field(0, ge=0)
-    """Linear: the epoch (0-based) from which the learning rate falls in equal steps, to reach 0 at the end."""
+    """Linear: the epoch (0-based) from which the learning rate falls in equal steps, to 0 at the end."""
     late_beta: float | None = Field(None, ge=0, lt=1)
     """Linear: Adam's first beta from `start` on; none: it stays."""
 
