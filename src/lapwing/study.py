@@ -8,6 +8,7 @@ built at every scale whenever it is read, so that a mistake at `paper` shows whi
 import difflib
 import itertools
 import string
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -139,13 +140,12 @@ class Study(Closed):
     def _check_grids(self) -> None:
         for grid in self.grid:
             if list(grid) != list(self.grid[0]):
-                raise UserError(
-                    f"grid: each grid has the same axes ({', '.join(grid)} differ from the first)."
-                )
+                axes = ", ".join(grid)
+                raise UserError(f"grid: each grid has the same axes in the same order ({axes} differ).")
             _check_grid(grid)
         points = [str(point) for grid in self.grid for point in itertools.product(*grid.values())]
-        for point in points:
-            if points.count(point) > 1:
+        for point, times in Counter(points).items():
+            if times > 1:
                 raise UserError(f"grid: two grids make the cell {point}.")
         further = self.values.keys() - REGISTRIES.keys()
         refuse_unknown(self.axes, further, "axes: the grid has no axis")
