@@ -49,6 +49,33 @@ def test_cells_that_are_not_selected_are_shown_without_seeds(tmp_path: Path) -> 
     assert [cell["seeds"] for cell in cells] == [[], [1, 2], [], [1, 2]]
 
 
+def test_an_artefact_may_show_some_of_the_cells(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    table = {**TINY["artefacts"]["tiny"], "only": {"method": ["lap"]}}
+    narrow = {"base": "tiny", "artefacts": {"narrow": table}}
+    (tmp_path / "studies" / "narrow.yaml").write_text(yaml.safe_dump(narrow))
+    shown = plan(tmp_path).cells_shown("narrow")
+    assert [(cell["corruption"], cell["method"]) for cell in shown] == [
+        ("original", "lap"),
+        ("random_label", "lap"),
+    ]
+    table["only"] = {"method": ["lapp"]}
+    (tmp_path / "studies" / "narrow.yaml").write_text(yaml.safe_dump(narrow))
+    with pytest.raises(
+        UserError, match=r"artefacts\.narrow: only: no cell has method lapp; did you mean lap\?"
+    ):
+        plan(tmp_path)
+
+
+def test_at_demo_scale_all_stands_for_a_first_look(tmp_path: Path) -> None:
+    assert plan(tmp_path, scale="demo", demo=["tiny"]).made == ["tiny"]
+    assert set(plan(tmp_path, scale="demo", demo=[]).made) == {"tiny", "other"}
+    assert set(plan(tmp_path, scale="paper", demo=["tiny"]).made) == {"tiny", "other"}
+    assert set(plan(tmp_path, scale="demo", demo=["tiny"]).artefacts) == {"tiny", "other"}  # by name: all
+    with pytest.raises(UserError, match=r"config: demo: unknown artefact tinny; did you mean tiny\?"):
+        plan(tmp_path, scale="demo", demo=["tinny"])
+
+
 def test_artefact_without_a_selected_cell_is_left_out(tmp_path: Path) -> None:
     selected = plan(tmp_path, only={"dataset": "fashion_mnist"})
     assert selected.made == ["other"]

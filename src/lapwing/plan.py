@@ -110,12 +110,14 @@ class Plan:
         return [name for name in self.studies_of(artefact) if self.selected[name]]
 
     def cells_shown(self, artefact: str) -> list[dict[str, Any]]:
-        """Every cell of an artefact's studies; one that is not selected has no seeds."""
-        shown = []
+        """The cells of an artefact's studies that it shows; one that is not selected has no seeds."""
+        shown, has = [], self.artefacts[artefact].has
         for name in self.studies_of(artefact):
             seeds = {str(cell.axes): cell.seeds for cell in self.selected[name]}
             shown += [
-                {**cell.shown(), "seeds": seeds.get(str(cell.axes), [])} for cell in self.studies[name].cells
+                {**cell.shown(), "seeds": seeds.get(str(cell.axes), [])}
+                for cell in self.studies[name].cells
+                if has(cell.axes)
             ]
         return shown
 

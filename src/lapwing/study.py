@@ -168,13 +168,17 @@ class Study(Closed):
         refuse_unknown(shown, self.values, f"artefacts.{name}: rows and columns: unknown axis")
         if len(set(artefact.readings)) < len(artefact.readings):
             raise UserError(f"artefacts.{name}: readings: one is listed twice (it is {artefact.readings}).")
-        places = [tuple(cell.axes[axis] for axis in shown) for cell in self.cells]
+        refuse_unknown(artefact.only, self.values, f"artefacts.{name}: only: unknown axis")
+        for axis, values in artefact.only.items():
+            refuse_unknown(values, self.values[axis], f"artefacts.{name}: only: no cell has {axis}")
+        cells = [cell for cell in self.cells if artefact.has(cell.axes)]
+        places = [tuple(cell.axes[axis] for axis in shown) for cell in cells]
         is_arranged = artefact.kind == "table" or artefact.draws in ("lines", "boxes", "ranks")
         if is_arranged and len(set(places)) < len(places):
             left = ", ".join(sorted(self.values.keys() - set(shown)))
             raise UserError(f"artefacts.{name}: several cells share a place; add to rows: {left}.")
         metrics: dict[tuple[Value, ...], Metric] = {}
-        for cell, place in zip(self.cells, places, strict=True):
+        for cell, place in zip(cells, places, strict=True):
             metric = artefact.metric or cell.metric
             if metrics.setdefault(place[:-1], metric) != metric:
                 raise UserError(f"artefacts.{name}: the cells of row {place[:-1]} have different metrics.")

@@ -97,7 +97,7 @@ def test_demo_says_first_which_data_stand_in_for_which(made_up):
     """The title is that of the published table."""
     stand_in = {"diabetes": "california_housing", "digits": "fashion_mnist"}
     published = {**made_up.description["published"], "stand_in": stand_in}
-    expected = "Stand-in: diabetes for California Housing, digits for Fashion-MNIST."
+    expected = "Stand-in: Diabetes for California Housing, Digits for Fashion-MNIST."
     laid_out = layout.lay_out(*build(made_up, scale="demo", published=published))
     for text in (layout.to_markdown(laid_out), layout.to_latex(laid_out), layout.to_html(laid_out)):
         assert expected in text.splitlines()[0]

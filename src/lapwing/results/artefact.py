@@ -88,6 +88,8 @@ class Artefact(Closed):
     columns: Name = "method"
     studies: tuple[Name, ...] = ()
     """Further studies whose cells it shows beside those of its own."""
+    only: dict[Name, list[str | int | float]] = {}
+    """Axis → the values of which it shows the cells; empty: it shows all."""
     published: Published | None = None
     published_columns: tuple[Name, ...] = ()
     """Further methods, shown with their published values only."""
@@ -126,6 +128,10 @@ class Artefact(Closed):
         if self.shows == "source_auc" and (self.readings != ("last",) or self.metric):
             raise ValueError("shows source_auc: the ranking at the end of training has no reading, no metric")
         return self
+
+    def has(self, axes: Mapping[str, Any]) -> bool:
+        """Whether it shows the cell with these axes."""
+        return all(axes.get(axis) in values for axis, values in self.only.items())
 
     def metric_of(self, cell: Cell) -> Metric:
         """The metric that is read from the runs of a cell."""

@@ -54,7 +54,7 @@ def notice(scale: str, artefact: Artefact | None = None) -> str:
     if scale != "demo":
         return ""
     stand_in = artefact.published.stand_in if artefact and artefact.published else {}
-    pairs = ", ".join(f"{ours.replace('_', ' ')} for {title_of(theirs)}" for ours, theirs in stand_in.items())
+    pairs = ", ".join(f"{title_of(ours)} for {title_of(theirs)}" for ours, theirs in stand_in.items())
     return f"{STAND_IN} Stand-in: {pairs}." if pairs else STAND_IN
 
 

@@ -147,7 +147,8 @@ MOST_ROWS = 200_000
 
 def _shown_epochs(epochs: int, sources: int) -> Array:
     """The epochs (0-based) that are kept of a run with so many sources."""
-    stride = max(1, -(-epochs * sources // MOST_ROWS))
+    most = max(1, MOST_ROWS // sources)
+    stride = max(1, -(-epochs // most))
     return np.arange(epochs)[::-1][::stride][::-1]
 
 

@@ -28,7 +28,7 @@ MOST_IN_A_PANEL = 4
 """So many lines are explained inside a panel, more below all of them."""
 
 
-LETTERS = 15.8
+LETTERS = 12.5
 """Of a heading, in an inch."""
 
 

@@ -204,7 +204,7 @@ def _shades(levels: dict[int, str], colours: Colormap) -> dict[str, str]:
 
 def _mark_axes(panels: Sequence[Axes], *, is_last: bool, end: float) -> None:
     """Labels at the left and below only; the ticks of the published figure."""
-    step = 1000 if end >= 1000 else 10 ** int(np.log10(max(end, 1)))
+    step = 1000 if end >= 1000 else max(1, int(end // 100) * 100 if end >= 100 else int(end))
     for number, panel in enumerate(panels):
         panel.set(ylim=(0, 1.05), yticks=[0, 0.5, 1], xticks=[0, step])
         panel.tick_params(labelbottom=is_last, labelleft=number == 0)
