@@ -64,7 +64,10 @@ def raw_of_dataset(wildcards):
 
 
 def version_of_dataset(wildcards):
-    return datasets.get(wildcards.dataset).version
+    """Its own version, with those of the datasets that it reads too."""
+    dataset = datasets.get(wildcards.dataset)
+    used = [datasets.get(name).version for name in dataset.uses]
+    return [dataset.version, *used] if used else dataset.version
 
 
 def settings_of_corruption(wildcards):

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lapwing.study import read_studies
+from lapwing.study_files import read_studies
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "outputs" / "README.md"]

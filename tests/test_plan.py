@@ -72,8 +72,10 @@ def test_at_demo_scale_all_stands_for_a_first_look(tmp_path: Path) -> None:
     assert set(plan(tmp_path, scale="demo", demo=[]).made) == {"tiny", "other"}
     assert set(plan(tmp_path, scale="paper", demo=["tiny"]).made) == {"tiny", "other"}
     assert set(plan(tmp_path, scale="demo", demo=["tiny"]).artefacts) == {"tiny", "other"}  # by name: all
-    with pytest.raises(UserError, match=r"config: demo: unknown artefact tinny; did you mean tiny\?"):
+    told = r"config: demo \(\[\] stands for every artefact\): unknown artefact tinny; did you mean tiny\?"
+    with pytest.raises(UserError, match=told):
         plan(tmp_path, scale="demo", demo=["tinny"])
+    assert set(plan(tmp_path, scale="paper", demo=["tinny"]).made) == {"tiny", "other"}  # of another folder
 
 
 def test_artefact_without_a_selected_cell_is_left_out(tmp_path: Path) -> None:

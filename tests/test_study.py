@@ -8,11 +8,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lapwing.corruption.seeds import seed_chain
 from lapwing.errors import UserError
-from lapwing.study import merged, parts, read_studies, select
-
-STUDIES = Path(__file__).parent.parent / "studies"
+from lapwing.study import merged, parts, select
+from lapwing.study_files import read_studies
 
 TINY: dict[str, Any] = {
     "title": "A tiny study",
@@ -80,19 +78,39 @@ def test_further_axis_sets_the_condition_that_it_names(tmp_path: Path) -> None:
     assert len(cells) == 8
 
 
-def test_scale_overrides_and_paper_does_not(tmp_path: Path) -> None:
-    scales = {"demo": {"conditions": {"epochs": 1}}}
-    assert read(tmp_path, "demo", scales=scales).cells[0].settings.epochs == 1
-    assert read(tmp_path, "paper", scales=scales).cells[0].settings.epochs == 2
+def test_several_grids_make_cells_one_after_another(tmp_path: Path) -> None:
+    """What an axis sets may depend on another: its path has the other's value in it."""
+    changes = {
+        "grid": [
+            {
+                **TINY["grid"],
+                "corruption": ["original"],
+                "method": ["lap"],
+                "varied": [name],
+                "setting": values,
+            }
+            for name, values in (("leniency", [0.5, 1.0]), ("history_length", [5, 10]))
+        ],
+        "axes": {"setting": "methods.lap.{varied}"},
+        "artefacts": {"tiny": {"rows": ["varied"], "columns": "setting"}},
+        "special": [{"where": {"varied": "history_length", "setting": [0.5, 10]}, "set": {"epochs": 7}}],
+    }
+    study = read(tmp_path, **changes)
+    options = [cell.settings.method.options for cell in study.cells]
+    default = read(tmp_path).cells[1].settings.method.options
+    assert [(each["leniency"], each["history_length"]) for each in options] == [
+        (0.5, default["history_length"]),
+        (1.0, default["history_length"]),
+        (default["leniency"], 5),
+        (default["leniency"], 10),
+    ]
+    assert [cell.settings.epochs for cell in study.cells] == [2, 2, 2, 7]
+    assert study.values["setting"] == [0.5, 1.0, 5, 10]
 
 
-def test_study_starts_from_its_base(tmp_path: Path) -> None:
-    read(tmp_path)
-    on_top = {"base": "tiny", "artefacts": {"other": TINY["artefacts"]["tiny"]}, "conditions": {"epochs": 9}}
-    (tmp_path / "other.yaml").write_text(yaml.safe_dump(on_top))
-    other = read_studies(tmp_path, "paper")["other"]
-    assert list(other.artefacts) == ["other"]
-    assert {cell.settings.epochs for cell in other.cells} == {9}
+def test_cell_is_shown_with_the_epoch_that_it_is_read_from(tmp_path: Path) -> None:
+    assert read(tmp_path).cells[0].shown()["read_from"] == 1
+    assert read(tmp_path, conditions={"read_from": 2}).cells[0].shown()["read_from"] == 2
 
 
 def test_parts_are_the_cells_that_share_axes(tmp_path: Path) -> None:
@@ -136,12 +154,7 @@ def test_order_of_keys_does_not_matter(order: list[str]) -> None:
         assert read_studies(Path(folder), "paper")["tiny"].cells == plain
 
 
-def test_seeds_of_table_10_are_the_published_chain() -> None:
-    chain = seed_chain(12345, 10)
-    cells = read_studies(STUDIES, "paper")["table_10"].cells
-    seeds = {str(cell.axes["corruption"]): cell.seeds for cell in cells}
-    assert seeds == {"original": chain[:5], "random_label": chain[::2]}
-
+VARIED = {"grid": {"varied": ["leniency"], "setting": [1.0]}}
 
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("misspelt key", {"conditions": {"epoch": 3}}, "unknown key epoch; did you mean epochs?"),
@@ -171,6 +184,47 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "special case without a cell",
         {"special": [{"where": {"method": "arfl"}, "set": {"epochs": 1}}]},
         "special: no cell has method arfl",
+    ),
+    (
+        "special case of which no cell has all",
+        {
+            "grid": [{**TINY["grid"], "method": ["lap"]}, {**TINY["grid"], "corruption": ["added_noise"]}],
+            "special": [{"where": {"method": "standard", "corruption": "original"}, "set": {"epochs": 1}}],
+        },
+        "special: no cell has all of {'corruption': 'original', 'method': 'standard'}.",
+    ),
+    (
+        "a brace that is not closed",
+        {**VARIED, "axes": {"setting": "methods.lap.{varied"}},
+        "neither axes nor special says what this axis sets: varied",
+    ),
+    (
+        "a brace too many",
+        {**VARIED, "axes": {"setting": "methods.lap.{varied}}"}},
+        "methods.lap: unknown key leniency}; did you mean leniency?",
+    ),
+    (
+        "a conversion of an axis",
+        {**VARIED, "axes": {"setting": "methods.lap.{varied!x}"}},
+        "axes: setting: unknown axis varied!x; did you mean varied?",
+    ),
+    (
+        "a value twice, as another number",
+        {"grid": {"size": [1, 1.0]}, "axes": {"size": "level"}},
+        "grid: axis size needs values that are different (it is [1, 1.0]).",
+    ),
+    (
+        "a cell of two grids, with another number",
+        {
+            "grid": [{**TINY["grid"], "size": [1]}, {**TINY["grid"], "size": [1.0]}],
+            "axes": {"size": "level"},
+        },
+        "grid: two grids make the cell ('original', 'digits', 'standard', 1).",
+    ),
+    (
+        "a column of results",
+        {"grid": {"read_from": [1]}, "axes": {"read_from": "level"}},
+        "an axis cannot be called read_from, which is a column of results.",
     ),
     ("seed twice", {"conditions": {"seeds": [1, 2, 1]}}, "seed 1 is listed twice"),
     ("negative seed", {"conditions": {"seeds": [-1]}}, "a seed lies between 0 and 4294967295, not -1"),
@@ -294,40 +348,6 @@ def test_mistake_is_told_in_one_sentence(tmp_path: Path, changes: dict[str, Any]
     assert sentence in text
     assert "tiny" in text
     assert "\n" not in text
-
-
-def test_key_that_is_given_twice_is_told_with_its_line(tmp_path: Path) -> None:
-    """Plain YAML keeps the last without a word."""
-    (tmp_path / "bad.yaml").write_text("title: a\ngrid:\n  method: [lap]\n  method: [standard]\n")
-    with pytest.raises(UserError, match="line 4: the key method is given twice"):
-        read_studies(tmp_path, "paper")
-
-
-def test_file_that_cannot_be_read_is_told(tmp_path: Path) -> None:
-    (tmp_path / "bad.yaml").mkdir()
-    with pytest.raises(UserError, match=r"bad.yaml: it cannot be read: Is a directory"):
-        read_studies(tmp_path, "paper")
-
-
-@pytest.mark.parametrize(
-    ("text", "sentence"),
-    [
-        ("- a\n- b", "a study is keys with values"),
-        ("a: [", "not YAML, line"),
-        ("", "a study is keys with values"),
-    ],
-)
-def test_file_that_is_no_study_is_told(tmp_path: Path, text: str, sentence: str) -> None:
-    (tmp_path / "bad.yaml").write_text(text)
-    with pytest.raises(UserError, match=sentence):
-        read_studies(tmp_path, "paper")
-
-
-def test_bases_that_go_round_are_refused(tmp_path: Path) -> None:
-    for name, base in (("a", "b"), ("b", "a")):
-        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump({"base": base}))
-    with pytest.raises(UserError, match="a chain of bases must end"):
-        read_studies(tmp_path, "paper")
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ class Model(Closed):
 
 
 class Conditions(Closed):
-    """What a cell is run under. All of it decides its numbers, `metric` and `minutes_per_run` aside."""
+    """What a cell is run under: all that decides its numbers, and how they are read."""
 
     seeds: list[pydantic.StrictInt] = Field(min_length=1)
     """One run each."""
@@ -70,8 +70,19 @@ class Conditions(Closed):
     """Steps between two records of what the method thinks of each source; 0: at the ends of epochs only."""
     metric: Metric
     """What a cell is judged by; results hold every metric."""
+    read_from: int = Field(1, ge=1)
+    """The first epoch (1-based) that a reading looks at: published values of IDPA are of its second phase."""
     minutes_per_run: float = Field(1.0, gt=0)
     """An estimate, for one core; printed before long runs and nothing else."""
+
+    @pydantic.model_validator(mode="after")
+    def _within_the_epochs(self) -> "Conditions":
+        for name, epoch in (("read_from", self.read_from), ("schedule.start", self.schedule.start + 1)):
+            if epoch > self.epochs:
+                raise ValueError(f"{name} is after the last of the {self.epochs} epochs")
+        if self.schedule.late_beta is not None and self.optimiser.name != "adam":
+            raise ValueError(f"schedule.late_beta belongs to adam, the optimiser is {self.optimiser.name}")
+        return self
 
     @pydantic.field_validator("seeds")
     @classmethod
@@ -172,6 +183,12 @@ def _check_sources(sources: Sources, corruption: Corruption, options: Closed, da
         raise UserError(f"sources.assignment: {name} needs {needed} (it is {assignment}).")
     if assignment == "given" and "source" not in dataset.further:
         raise UserError(f"sources.assignment: {dataset.title} does not say who supplied its samples.")
+    if dataset.view is not None and assignment != "random":
+        raise UserError(
+            f"sources.assignment: {dataset.title} brings a source of its own; it needs random "
+            f"(it is {assignment})."
+        )
+    corruption.check_sources(options, sources, dataset.further)
 
 
 def _check_metric(metric: Metric, dataset: Dataset) -> None:

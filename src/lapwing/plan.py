@@ -15,7 +15,8 @@ from lapwing.files import canonical
 from lapwing.results.artefact import Artefact
 from lapwing.schema import validate
 from lapwing.settings import Settings
-from lapwing.study import Cell, Study, parts, read_studies, select
+from lapwing.study import Cell, Study, parts, select
+from lapwing.study_files import read_studies
 from lapwing.training.finished import data_digest, recorded_seconds, run_key
 
 
@@ -54,7 +55,9 @@ class Plan:
         self.settings = validate(Settings, config, "config")
         self.raw = raw
         self.studies: dict[str, Study] = read_studies(self.settings.studies, self.settings.scale)
-        refuse_unknown(self.settings.demo, self.artefacts, "config: demo: unknown artefact")
+        if self.settings.scale == "demo":
+            problem = "config: demo ([] stands for every artefact): unknown artefact"
+            refuse_unknown(self.settings.demo, self.artefacts, problem)
         self.selected: dict[str, list[Cell]] = select(self.studies, self.settings.only)
         for name, artefact in self.artefacts.items():
             self._check_published(name, artefact, published)

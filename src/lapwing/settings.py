@@ -9,7 +9,7 @@ from pydantic import Field
 from lapwing.datasets import datasets
 from lapwing.errors import did_you_mean
 from lapwing.schema import Closed
-from lapwing.study import Scale
+from lapwing.study_files import Scale
 
 
 class Data(Closed):

@@ -1,21 +1,19 @@
-"""What a study file means: validation, and the way from a grid to cells, runs and parts.
+"""What a study means: validation, and the way from a grid to cells, runs and parts.
 
-A study file is YAML. `conditions` is what its cells share, `grid` what they differ in,
-`special` what else differs in some of them, `scales` what differs at a scale. Every study is
-built at every scale whenever it is read, so that a mistake at `paper` shows while one works at `demo`.
+`conditions` is what its cells share, `grid` what they differ in, `special` what else differs in some of them.
+How files become studies is said in `study_files`.
 """
 
 import difflib
 import itertools
-import string
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pydantic
-import yaml
 from pydantic import Field
 
 from lapwing.conditions import REGISTRIES, Conditions, Overrides, Value, refuse_unknown, resolve
@@ -24,24 +22,50 @@ from lapwing.results.artefact import BASELINE, Artefact, Metric
 from lapwing.schema import Closed, Name, validate
 from lapwing.training.settings import RunSettings
 
-Scale = Literal["demo", "paper"]
-SCALES: tuple[Scale, ...] = ("demo", "paper")
-RESERVED = {"seed", "epoch", "step", "split", "metric", "value", "source", "is_corrupt", "key", "settings"}
+RESERVED = {
+    "seed",
+    "epoch",
+    "step",
+    "split",
+    "metric",
+    "value",
+    "source",
+    "is_corrupt",
+    "key",
+    "settings",
+    "read_from",
+}
 """Columns of results, which no axis may be called."""
 
 
 Grid = dict[Name, list[Value]]
+Where = dict[Name, Value | list[Value]]
 
 
 class Special(Closed):
     """What differs in the cells that `where` describes."""
 
-    where: dict[Name, Value | list[Value]] = Field(min_length=1)
+    where: Where = Field(min_length=1)
     set: Overrides = Field(min_length=1)
 
     def matches(self, axes: Mapping[str, Value]) -> bool:
         """Whether a cell with these axes is one of those described."""
         return all(axes[key] in as_list(wanted) for key, wanted in self.where.items())
+
+
+def met(where: Mapping[str, Value | list[Value]], grids: Iterable[Grid]) -> Where | None:
+    """What is left of `where` in those grids that have a cell which it describes; None if none has."""
+    left = [
+        {
+            axis: [value for value in as_list(wanted) if value in grid.get(axis, [])]
+            for axis, wanted in where.items()
+        }
+        for grid in grids
+    ]
+    met = [each for each in left if all(each.values())]
+    if not met:
+        return None
+    return {axis: list(dict.fromkeys(value for each in met for value in each[axis])) for axis in where}
 
 
 class Cell(Closed):
@@ -52,6 +76,7 @@ class Cell(Closed):
     settings: RunSettings
     metric: Metric
     minutes_per_run: float
+    read_from: int
 
     def job(self) -> Overrides:
         """What a training job is told about the cell."""
@@ -59,7 +84,8 @@ class Cell(Closed):
 
     def shown(self) -> Overrides:
         """What a notebook is told about the cell."""
-        return {**self.axes, "metric": self.metric.model_dump(), "seeds": self.seeds}
+        about = {"metric": self.metric.model_dump(), "seeds": self.seeds, "read_from": self.read_from}
+        return {**self.axes, **about}
 
 
 class Study(Closed):
@@ -86,8 +112,13 @@ class Study(Closed):
     @cached_property
     def cells(self) -> list[Cell]:
         """All cells, in the order of the grid."""
+        return [self._cell(axes) for axes in self._points]
+
+    @cached_property
+    def _points(self) -> list[dict[str, Value]]:
+        """The axes of all cells."""
         return [
-            self._cell(dict(zip(grid, point, strict=True)))
+            dict(zip(grid, point, strict=True))
             for grid in self.grid
             for point in itertools.product(*grid.values())
         ]
@@ -118,6 +149,7 @@ class Study(Closed):
             settings=resolve(axes, conditions, where),
             metric=conditions.metric,
             minutes_per_run=conditions.minutes_per_run,
+            read_from=conditions.read_from,
         )
 
     def check(self) -> None:
@@ -143,8 +175,9 @@ class Study(Closed):
                 axes = ", ".join(grid)
                 raise UserError(f"grid: each grid has the same axes in the same order ({axes} differ).")
             _check_grid(grid)
-        points = [str(point) for grid in self.grid for point in itertools.product(*grid.values())]
-        for point, times in Counter(points).items():
+        points = [tuple(axes.values()) for axes in self._points]
+        texts = [tuple(map(str, point)) for point in points]
+        for point, times in (*Counter(points).items(), *Counter(texts).items()):
             if times > 1:
                 raise UserError(f"grid: two grids make the cell {point}.")
         further = self.values.keys() - REGISTRIES.keys()
@@ -159,6 +192,8 @@ class Study(Closed):
         refuse_unknown(special.where, self.values, "special: unknown axis")
         for axis, wanted in special.where.items():
             refuse_unknown(as_list(wanted), self.values[axis], f"special: no cell has {axis}")
+        if not any(special.matches(axes) for axes in self._points):
+            raise UserError(f"special: no cell has all of {special.where}.")
 
     def _check_artefact(self, name: str, artefact: Artefact) -> None:
         """Whether the cells make its rows and columns, one cell each."""
@@ -211,155 +246,8 @@ def _check_grid(grid: Grid) -> None:
     for axis, values in grid.items():
         if axis in RESERVED:
             raise UserError(f"grid: an axis cannot be called {axis}, which is a column of results.")
-        if not values or len({str(value) for value in values}) < len(values):
+        if not values or min(len(set(values)), len(set(map(str, values)))) < len(values):
             raise UserError(f"grid: axis {axis} needs values that are different (it is {values}).")
-
-
-# -- reading ---------------------------------------------------------------------------------------
-
-
-def read_studies(folder: Path, scale: Scale) -> dict[str, Study]:
-    """Every study of a folder at one scale, checked at every scale.
-
-    Raises:
-        UserError: one sentence about the first mistake: file, key, what would be right.
-    """
-    if not folder.is_dir():
-        raise UserError(f"studies: There is no folder {folder}.")
-    contents = {path.stem: _read_yaml(path) for path in sorted(folder.glob("*.yaml"))}
-    read = {name: _at_every_scale(folder / f"{name}.yaml", contents)[scale] for name in contents}
-    _check_together(read)
-    return read
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML in which a key that is given twice is a mistake; plain YAML keeps the last without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [key.value for key, _ in node.value]
-        for key, _ in reversed(node.value):
-            if keys.count(key.value) > 1:
-                raise yaml.YAMLError(f"line {key.start_mark.line + 1}: the key {key.value} is given twice")
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(path: Path) -> Overrides:
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        raise UserError(f"{path}: not YAML{f', line {mark.line + 1}' if mark else ''}.") from None
-    except yaml.YAMLError as error:
-        raise UserError(f"{path}: {error}.") from None
-    except (OSError, UnicodeDecodeError) as error:
-        why = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
-        raise UserError(f"{path}: it cannot be read: {why}.") from None
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: a study is keys with values (it is {type(content).__name__}).")
-    return content
-
-
-def _at_every_scale(path: Path, contents: Mapping[str, Overrides]) -> dict[str, Study]:
-    content = _with_base(path, contents)
-    scales = content.pop("scales", {})
-    _check_scales(path, scales)
-    if "name" in content:
-        raise UserError(f"{path}: unknown key name; a study is called as its file.")
-    refuse_unknown(scales, SCALES, f"{path}: scales: unknown scale")
-    studies: dict[str, Study] = {}
-    for scale in SCALES:
-        values = {"name": path.stem} | merged(content, scales.get(scale, {}))
-        studies[scale] = validate(Study, _without_unmet(values), f"{path} ({scale})")
-        try:
-            studies[scale].check()
-        except UserError as error:
-            raise UserError(f"{path} ({scale}): {error}") from None
-    return studies
-
-
-def _check_scales(path: Path, scales: Any) -> None:
-    if not isinstance(scales, dict) or not all(isinstance(over, dict) for over in scales.values()):
-        raise UserError(
-            f"{path}: scales: each scale has keys with values, as the study has (it is {scales})."
-        )
-
-
-def _with_base(path: Path, contents: Mapping[str, Overrides], seen: tuple[str, ...] = ()) -> Overrides:
-    """A study's content over that of the study which it names as its `base`.
-
-    Its special cases come after those of the base, also at a scale.
-    """
-    content = dict(contents[path.stem])
-    base = content.pop("base", None)
-    if base is None:
-        return content
-    refuse_unknown([str(base)], contents, f"{path}: base: unknown study")
-    if base in (path.stem, *seen):
-        raise UserError(f"{path}: base: {base} is built on this study; a chain of bases must end.")
-    below = _with_base(path.with_name(f"{base}.yaml"), contents, (*seen, path.stem))
-    _check_scales(path, content.get("scales", {}))
-    whole = merged(_without_artefacts(below), content)
-    for scale, over in whole.get("scales", {}).items():
-        own, others = content.get("scales", {}).get(scale, {}), below.get("scales", {}).get(scale, {})
-        whole["scales"][scale] = over | _special_cases(own, others)
-    return whole | _special_cases(content, below)
-
-
-def _without_artefacts(content: Overrides) -> Overrides:
-    """What a study hands on: artefacts belong to it alone."""
-    kept = {key: value for key, value in content.items() if key != "artefacts"}
-    scales = {scale: _without_artefacts(over) for scale, over in content.get("scales", {}).items()}
-    return kept | ({"scales": scales} if scales else {})
-
-
-INHERITED = "inherited"
-"""Marks a special case of a base until the cells are known: it may match none of them."""
-
-
-def _special_cases(own: Overrides, base: Overrides) -> Overrides:
-    """`special` of a study after that of its base; nothing where neither has it, or where it is no list."""
-    if "special" not in own and "special" not in base:
-        return {}
-    ours, theirs = own.get("special", []), base.get("special", [])
-    if not isinstance(ours, list) or not isinstance(theirs, list):
-        return {"special": ours}
-    return {"special": [{**case, INHERITED: True} for case in theirs if isinstance(case, dict)] + ours}
-
-
-def _without_unmet(values: Overrides) -> Overrides:
-    """The content of a study without the inherited special cases that match none of its cells."""
-    if not isinstance(values.get("special"), list):
-        return values
-    kept = []
-    for case in values["special"]:
-        if not isinstance(case, dict) or INHERITED not in case:
-            kept.append(case)
-        elif (where := met(case["where"], values.get("grid"))) is not None:
-            kept.append({"where": where, "set": case["set"]})
-    return values | {"special": kept}
-
-
-def met(where: Mapping[str, Any], grid: Any) -> Overrides | None:
-    """What is left of `where` in a grid, or in several; None if it matches no cell."""
-    grids = [one for one in (grid if isinstance(grid, list) else [grid]) if isinstance(one, dict)]
-    met = {
-        axis: [value for value in as_list(wanted) if any(value in one.get(axis, []) for one in grids)]
-        for axis, wanted in where.items()
-    }
-    return met if all(met.values()) else None
-
-
-def _check_together(studies: Mapping[str, Study]) -> None:
-    """What no study can see alone: an artefact has one owner, and further studies exist."""
-    owner: dict[str, str] = {}
-    for name, study in studies.items():
-        for artefact, description in study.artefacts.items():
-            if artefact in owner:
-                raise UserError(f"{name}: artefact {artefact} is already made by {owner[artefact]}.")
-            owner[artefact] = name
-            refuse_unknown(
-                description.studies, studies, f"{name}: artefacts.{artefact}.studies: unknown study"
-            )
 
 
 def merged(base: Overrides, over: Overrides) -> Overrides:
@@ -377,14 +265,18 @@ def as_list(value: Value | list[Value]) -> list[Value]:
     return value if isinstance(value, list) else [value]
 
 
+_AXIS = re.compile(r"\{([^{}]*)\}")
+"""The name of an axis in a path."""
+
+
 def _named(path: str) -> list[str]:
     """The axes whose values stand in a path."""
-    return [name for _, name, _, _ in string.Formatter().parse(path) if name is not None]
+    return _AXIS.findall(path)
 
 
 def _filled(path: str, axes: Mapping[str, Value]) -> str:
     """A path with the values of axes in it."""
-    return path.format(**axes)
+    return _AXIS.sub(lambda found: str(axes[found[1]]), path)
 
 
 def _nested(path: str, value: Value) -> Overrides:

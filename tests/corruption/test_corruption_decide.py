@@ -39,11 +39,6 @@ def toy(count: int, regression: bool = False) -> dict[str, np.ndarray]:
     return {"train/inputs": inputs, "train/targets": targets, "test/targets": targets}
 
 
-def options_of(name: str, corrupt: int) -> dict[str, Any]:
-    """What must differ from the defaults with so many corrupt sources."""
-    return {"levels": [0.5] * corrupt} if name == "graded_label_flip" else {}
-
-
 def wanted(**changes: Any) -> dict[str, Any]:
     """Settings as a study resolves them, some of them changed."""
     sources = {"number": 5, "corrupt": 2, "assignment": "blocks", "size": 16}
@@ -77,8 +72,7 @@ def blocks_of(arrays: dict[str, np.ndarray], size: int) -> list[slice]:
 @given(conditions=conditions())
 @hypothesis_settings(deadline=None, max_examples=25)
 def test_only_corrupted_samples_change(name: str, conditions: dict[str, Any]) -> None:
-    options = options_of(name, conditions["sources"]["corrupt"])
-    arrays, about = decided(name=name, **conditions, options=options)
+    arrays, about = decided(name=name, **conditions)
     true = toy(conditions["count"])["train/targets"][arrays["index"]]
     same = arrays["targets"] == true
     assert same[~arrays["is_corrupted"]].all()
@@ -220,8 +214,7 @@ def test_rows_split_off_never_are_trained_on() -> None:
 
 @pytest.mark.parametrize("name", ALL)
 def test_what_is_left_aside_is_corrupted_as_a_training_set_of_its_own(name: str) -> None:
-    options = options_of(name, corrupt=2)
-    arrays, _ = decided(400, name=name, split={"kind": "fraction", "train": 0.75}, options=options)
+    arrays, _ = decided(400, name=name, split={"kind": "fraction", "train": 0.75})
     true = toy(400)["train/targets"][arrays["validation_index"]]
     changed = arrays["validation_targets"] != true
     assert not changed[~arrays["validation_is_corrupted"]].any()
@@ -256,6 +249,29 @@ def test_levels_of_graded_flips_are_those_of_the_sources_in_the_order_drawn() ->
         assert (arrays["targets"] != true)[own].sum() == int(level * own.sum())
     flipped = arrays["is_corrupted"]
     np.testing.assert_array_equal(arrays["targets"][flipped], (true[flipped] + 1) % 10)
+
+
+def test_a_seed_of_graded_flips_gives_all_runs_the_same_data() -> None:
+    sources = {"number": 4, "corrupt": 3, "assignment": "dealt"}
+    options = {"levels": [0.025, 0.25, 1.0], "seed": 48}
+    one, other = (
+        decided(400, seed=seed, name="graded_label_flip", sources=sources, options=options)[0]
+        for seed in (2, 4)
+    )
+    assert all((one[name] == other[name]).all() for name in one)
+
+
+def test_two_moons_have_the_published_noisy_sources() -> None:
+    dataset = datasets.get("two_moons")
+    prepared = dataset.read(Path())
+    about = {**ABOUT, "dataset": "two_moons", "classes": 2}
+    sources = {"number": 5, "corrupt": 4, "assignment": "dealt"}
+    settings = wanted(dataset="two_moons", name="graded_label_flip", sources=sources, options={"seed": 48})
+    arrays, said = decide(CorruptionSettings(**settings), prepared, about, seed=7)
+    assert said["corrupt_sources"] == [2, 0, 1, 3]
+    shares = [arrays["is_corrupted"][arrays["source"] == source].mean() for source in (2, 0, 1, 3, 4)]
+    np.testing.assert_allclose(shares, [0.025, 0.05, 0.25, 1.0, 0.0], atol=0.001)
+    np.testing.assert_array_equal(arrays["source"], prepared["train/source"][arrays["index"]])
 
 
 # -- who supplied what is said by the dataset or by the corruption ------------------------------------
@@ -313,18 +329,9 @@ def test_human_labels_give_each_corrupt_source_its_level_of_wrong_labels() -> No
     assert said["corrupt_sources"] == np.random.default_rng(2).choice(10, 4, replace=False).tolist()
 
 
-@pytest.mark.parametrize(
-    ("changes", "wrong", "sentence"),
-    [
-        ({}, 0.2, "need 250 wrong labels, and worse holds 200"),
-        ({"options": {"labels": "wurse"}}, 0.4, "digits_n has no wurse; it has worse"),
-    ],
-)
-def test_human_labels_that_are_not_there_get_one_sentence(
-    changes: dict[str, Any], wrong: float, sentence: str
-) -> None:
-    with pytest.raises(UserError, match=sentence):
-        decide(human_settings(**changes), *human(wrong=wrong), seed=2)
+def test_more_wrong_labels_than_there_are_get_one_sentence() -> None:
+    with pytest.raises(UserError, match="need 250 wrong labels, and worse holds 200"):
+        decide(human_settings(), *human(wrong=0.2), seed=2)
 
 
 def test_a_view_chooses_rows_and_names_their_targets() -> None:
@@ -334,11 +341,15 @@ def test_a_view_chooses_rows_and_names_their_targets() -> None:
     about = {**ABOUT, "dataset": "difficult_digits", "classes": dataset.classes}
     sources = {"number": 10, "corrupt": 8, "assignment": "random"}
     options = {"draw": "uniform"}
-    settings = CorruptionSettings(**wanted(dataset="difficult_digits", sources=sources, options=options))
-    arrays, said = decide(settings, prepared, about, seed=2)
+    whole = wanted(
+        dataset="difficult_digits", dataset_version=dataset.version, sources=sources, options=options
+    )
+    about["version"] = dataset.version
+    arrays, said = decide(CorruptionSettings(**whole), prepared, about, seed=2)
     difficult = arrays["source"] == 9
     assert set(arrays["targets"][difficult]) == {10, 11}
     assert not arrays["is_corrupted"][difficult].any()
+    assert set(arrays["targets"][arrays["is_corrupted"]]) == set(range(10))  # digits alone are drawn
     assert said["test_rows"] == "test"
     assert len(arrays["test_index"]) == len(arrays["test_targets"])
     assert {10, 11} <= set(arrays["test_targets"])
@@ -392,8 +403,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("name", ALL)
 def test_same_settings_and_seed_give_the_same_file(data: Path, tmp_path: Path, name: str) -> None:
-    options = options_of(name, corrupt=2)
-    settings = CorruptionSettings(**wanted(name=name, split={"kind": "fraction"}, options=options))
+    settings = CorruptionSettings(**wanted(name=name, split={"kind": "fraction"}))
     one, two, other = tmp_path / "one", tmp_path / "two", tmp_path / "other"
     write_corruption(data, settings, 2, one)
     write_corruption(data, settings.model_dump(mode="json"), 2, two)

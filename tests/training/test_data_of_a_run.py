@@ -229,7 +229,7 @@ def test_accuracy_of_a_group_is_that_of_its_samples(make):
     training, _ = make([3, 14])
     digits = prepared("digits")[0]
     test = TestData(Rows(digits["test/inputs"], 1 / 16), [digits["test/targets"]], dtype=torch.float64)
-    training._groups = {"difficult": (1, 8)}
+    training._groups = {"difficult": torch.tensor([1, 8])}
     found = training.evaluate(test)["test/top_1_of_difficult"]
     chosen = np.isin(digits["test/targets"], (1, 8))
     alone = TestData(

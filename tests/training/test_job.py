@@ -18,7 +18,7 @@ from lapwing import files
 from lapwing.errors import UserError
 from lapwing.methods import methods
 from lapwing.training.finished import FinishedRun, FinishedRuns, data_digest
-from lapwing.training.job import git_commit
+from lapwing.training.provenance import git_commit
 from lapwing.training.settings import TrainingSettings
 from tests.training import parts
 from tests.training.parts import cell_of, checkpoint_cells, train

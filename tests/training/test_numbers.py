@@ -18,6 +18,7 @@ from sklearn.datasets import load_diabetes, load_digits
 
 from lapwing.corruption import corruptions
 from lapwing.corruption.base import SHARED_VERSION, CorruptionSettings, decide
+from lapwing.datasets import datasets
 from lapwing.methods import methods
 from lapwing.models import models
 from lapwing.training.data import Replica, Rows
@@ -53,6 +54,7 @@ CHANGES: dict[str, dict] = {
     "level": {"level": 0.5},
     "batch form": {"options": {"form": "batch"}},
     "linear": {"schedule": {"name": "linear", "start": 1, "late_beta": 0.1}},
+    "fixed source": {"sources": {**AT_RANDOM, "number": 6}, "options": {"draw": "uniform"}},
     "dealt": {"sources": {"number": 5, "corrupt": 2, "assignment": "dealt"}},
 }
 """What a case may change of the settings of training or corruption."""
@@ -80,11 +82,13 @@ CASES = [
     *(
         ("mlp", "standard", "digits", f"random_label, {change}")
         for change in CHANGES
-        if change not in ("random rows", "batch form", "dealt")
+        if change not in ("random rows", "batch form", "dealt", "fixed source")
     ),
     ("mlp", "standard", "digits", "batch_label_flip, batch form"),
     ("mlp", "standard", "digits", "batch_label_shuffle, batch form"),
     ("mlp", "standard", "digits_n", "human_labels, dealt"),
+    ("mlp", "standard", "digits", "graded_label_flip, dealt"),
+    ("mlp", "standard", "difficult_digits", "random_label, fixed source"),
     ("regression_mlp", "standard", "diabetes", "random_label, random rows"),
 ]
 NAMES = sorted({" ".join(case) for case in CASES})
@@ -92,6 +96,10 @@ NAMES = sorted({" ".join(case) for case in CASES})
 
 def prepared(dataset: str):
     """(arrays, about) as the prepared file of a small dataset would have them."""
+    if dataset == "difficult_digits":
+        whole = datasets.get(dataset)
+        about = {"version": whole.version, "scale": whole.scale, "task": whole.task, "classes": whole.classes}
+        return whole.read(Path()), {"dataset": dataset, "groups": whole.groups, **about}
     if dataset.startswith("digits"):
         digits = load_digits()
         inputs, targets, scale = (
@@ -125,8 +133,11 @@ def corruption_options(corruption: str, task: str) -> dict:
 
 
 def versions_of(name: str) -> dict[str, int]:
-    model, method, _, corruption, _ = parts_of(name)
-    return {
+    model, method, dataset, corruption, _ = parts_of(name)
+    viewed = (
+        {"dataset difficult_digits": datasets.get(dataset).version} if dataset == "difficult_digits" else {}
+    )
+    return viewed | {
         "shared corruption": SHARED_VERSION,
         "engine": ENGINE_VERSION,
         f"model {model}": models.get(model).version,
@@ -154,7 +165,7 @@ def numbers_of(name: str) -> dict[str, list[float]]:
     corrupted = CorruptionSettings.model_validate(
         {
             "dataset": dataset,
-            "dataset_version": 1,
+            "dataset_version": about["version"],
             "sources": {"number": 5, "corrupt": 2, "size": 16},
             "name": corruption,
             "version": corruptions.get(corruption).version,
@@ -186,6 +197,7 @@ def numbers_of(name: str) -> dict[str, list[float]]:
         replicas={SEED: Replica.from_artefact(decided, decided_about)},
         left_aside={SEED: aside} if (aside := Replica.left_aside(decided, decided_about)) else {},
         classes=about["classes"],
+        groups=about.get("groups", {}),
     )
     training, test = prepare(trainee, [SEED], torch.device("cpu"))
     progress = Progress()

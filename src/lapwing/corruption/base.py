@@ -89,12 +89,14 @@ class Pool:
     """[n] who supplied each, where the dataset says it; negative: not known."""
     labels: Mapping[str, Array] = field(default_factory=dict)
     """[n] each: what others call the rows, for instance human annotators."""
+    classes: int | None = None
+    """What labels are drawn from, where it is less than all classes of the dataset."""
 
     def at(self, places: Array) -> "Pool":
         """The rows at some places."""
         source = None if self.source is None else self.source[places]
         labels = {name: values[places] for name, values in self.labels.items()}
-        return Pool(self.rows[places], self.targets[places], source, labels)
+        return Pool(self.rows[places], self.targets[places], source, labels, self.classes)
 
 
 @dataclass(frozen=True)
@@ -157,6 +159,10 @@ def _never(options: Closed) -> bool:
     return False
 
 
+def _takes_all(options: Closed, sources: Sources, further: Mapping[str, str]) -> None:
+    """Nothing is asked of the sources."""
+
+
 def _fits_all(options: Closed, input_shape: tuple[int, ...], classes: int | None) -> None:
     """Nothing is asked of the data."""
 
@@ -182,6 +188,8 @@ class Corruption:
     corrupted samples take theirs: what a `label_rule` means."""
     in_blocks: Callable[[Any], bool] = _never
     """(options) → whether it looks at whole blocks of labels, which only sources assigned in blocks have."""
+    check_sources: Callable[[Any, Sources, Mapping[str, str]], None] = _takes_all
+    """(options, sources, kinds of the dataset's further arrays): a `UserError` where they do not fit."""
     deal: Callable[[Any, CorruptionSettings, Pool, int], Dealt] | None = None
     """(options, settings, rows, seed) → who supplies what; only with `sources.assignment: dealt`."""
     corrupts: bool = True
@@ -256,7 +264,7 @@ def _taken(dataset: str, prepared: Mapping[str, Array], seed: int) -> tuple[Pool
     view = declared.view(prepared, seed)
     chosen = {name: values[view.train] for name, values in labels.items()}
     test = {"test_index": view.test, "test_targets": view.test_targets}
-    return Pool(view.train, view.train_targets, view.source, chosen), test
+    return Pool(view.train, view.train_targets, view.source, chosen, view.classes), test
 
 
 @dataclass(frozen=True)
@@ -288,7 +296,7 @@ def _decide_part(
         corrupt_sources=assignment.corrupt,
         labels=ordered.labels,
         input_shape=input_shape,
-        classes=classes,
+        classes=classes if ordered.classes is None else ordered.classes,
     )
     decision = corruption.decide(options, samples)
     is_corrupted = samples.is_corrupted if decision.is_corrupted is None else decision.is_corrupted
@@ -350,11 +358,15 @@ def _about(samples: Samples, is_corrupted: Array, decision: Decision) -> dict[st
         "key": samples.settings.key,
         "seed": samples.seed,
         "corrupt_sources": samples.corrupt_sources,
-        "changed_labels": float(changed[is_corrupted].mean()) if is_corrupted.any() else 0.0,
+        "changed_labels": None if "label_rule" in decision.rules else _share(changed, is_corrupted),
         "input_rule": None,
         "label_rule": None,
         **decision.rules,
     }
+
+
+def _share(changed: Array, is_corrupted: Array) -> float:
+    return float(changed[is_corrupted].mean()) if is_corrupted.any() else 0.0
 
 
 # -- what is asked for must exist and fit ----------------------------------------------------------

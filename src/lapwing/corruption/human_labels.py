@@ -3,13 +3,14 @@
 A source with level p has p samples whose human label is wrong; all its others have the true one.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from pydantic import Field
 
 from lapwing.corruption.base import Corruption, CorruptionSettings, Dealt, Decision, Pool, Samples
-from lapwing.corruption.sources import Assignment
+from lapwing.corruption.sources import Assignment, Sources
 from lapwing.errors import UserError
-from lapwing.files import Array
 from lapwing.schema import Closed, Name
 
 
@@ -32,7 +33,9 @@ def _deal(options: Options, settings: CorruptionSettings, pool: Pool, seed: int)
     sizes[: len(pool.rows) % sources.number] += 1
     wanted = np.zeros(sources.number, dtype=np.int64)
     wanted[corrupt] = sizes[corrupt] * np.linspace(options.lowest, options.highest, sources.corrupt)
-    wrong = np.random.default_rng(seed).permutation(_wrong_rows(options, settings, pool))
+    wrong = np.random.default_rng(seed).permutation(
+        np.flatnonzero(pool.labels[options.labels] != pool.targets)
+    )
     if wanted.sum() > len(wrong):
         raise UserError(
             f"human_labels: the corrupt sources need {wanted.sum()} wrong labels, and {options.labels} "
@@ -45,17 +48,21 @@ def _deal(options: Options, settings: CorruptionSettings, pool: Pool, seed: int)
     return Dealt(Assignment(order, source, corrupt.tolist(), seed), np.arange(len(order)) < len(given))
 
 
-def _wrong_rows(options: Options, settings: CorruptionSettings, pool: Pool) -> Array:
-    if options.labels not in pool.labels:
-        there = ", ".join(pool.labels) or "none"
-        raise UserError(
-            f"human_labels: options.labels: {settings.dataset} has no {options.labels}; it has {there}."
-        )
-    return np.flatnonzero(pool.labels[options.labels] != pool.targets)
+def _check_sources(options: Options, sources: Sources, further: Mapping[str, str]) -> None:
+    if further.get(options.labels) != "labels":
+        there = ", ".join(name for name, kind in further.items() if kind == "labels") or "none"
+        raise UserError(f"human_labels: options.labels: the dataset has no {options.labels}; it has {there}.")
 
 
 def _decide(options: Options, samples: Samples) -> Decision:
     return Decision(np.where(samples.is_corrupted, samples.labels[options.labels], samples.targets))
 
 
-CORRUPTION = Corruption(title="Human Labels", version=1, Options=Options, decide=_decide, deal=_deal)
+CORRUPTION = Corruption(
+    title="Human Labels",
+    version=1,
+    Options=Options,
+    decide=_decide,
+    check_sources=_check_sources,
+    deal=_deal,
+)

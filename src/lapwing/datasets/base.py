@@ -122,6 +122,8 @@ class View:
     """Rows of `test/inputs`, int64 [M]."""
     test_targets: Array
     """The targets of these rows, int64 [M]."""
+    classes: int
+    """The labels 0 to classes - 1 are those of the rows that the study deals: what corruptions draw from."""
     source: Array
     """Who supplies each training row, int64 [N]: -1 where the study deals the row to one of its sources;
     f >= 0 for a fixed source, which gets the id that follows f places after the last dealt one (the number
@@ -140,7 +142,7 @@ class Dataset:
 
     title: str
     version: int
-    """Goes up when what `read` gives changes."""
+    """Goes up when what `read` or `view` gives changes."""
     task: Literal["classification", "regression"]
     classes: int | None
     scale: float

@@ -55,7 +55,14 @@ def view(arrays: Mapping[str, Array], seed: int) -> View:
     train, train_targets = _taken(arrays, "train", chosen)
     test, test_targets = _taken(arrays, "test", chosen)
     source = np.where(train_targets < DIGITS, -1, 0)
-    return View(train=train, train_targets=train_targets, test=test, test_targets=test_targets, source=source)
+    return View(
+        train=train,
+        train_targets=train_targets,
+        test=test,
+        test_targets=test_targets,
+        classes=DIGITS,
+        source=source,
+    )
 
 
 def _taken(arrays: Mapping[str, Array], split: str, chosen: Array) -> tuple[Array, Array]:
@@ -69,7 +76,7 @@ def _taken(arrays: Mapping[str, Array], split: str, chosen: Array) -> tuple[Arra
 
 DATASET = Dataset(
     title="Difficult data",
-    version=1,
+    version=2,
     task="classification",
     classes=DIGITS + len(PHOTOGRAPHS),
     scale=1 / 255,

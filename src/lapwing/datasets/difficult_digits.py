@@ -52,13 +52,14 @@ def view(arrays: Mapping[str, Array], seed: int) -> View:
         train_targets=train,
         test=np.arange(len(test)),
         test_targets=test,
+        classes=min(PHOTOGRAPHS),
         source=np.where(train < min(PHOTOGRAPHS), -1, 0),
     )
 
 
 DATASET = Dataset(
     title="Difficult digits",
-    version=1,
+    version=2,
     task="classification",
     classes=12,
     scale=1 / BRIGHTEST,

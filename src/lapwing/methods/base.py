@@ -14,7 +14,7 @@ so each gets exactly the gradient that it would get alone. A step is, in this or
 | IDPA | `on_epoch_start` (a full pass at the switch), `objectives` against soft targets, `after_step` |
 | Co-teaching, co-PRL-L, co-PRL-G | `networks = 2`, `objectives`: each network learns what the other keeps |
 | CDR | `edit_gradients`: zero where parameter × gradient is small |
-| NLS | `sample_losses`: cross-entropy with negative label smoothing |
+| NLS | `sample_losses`: cross-entropy with label smoothing |
 | RRL | `forward` returns logits and embedding, `on_epoch_start` a full pass, `objectives`; needs two views |
 | L2RW | `weights` from a look-ahead on clean samples, reduction `sum`; needs a meta set |
 | PRL-L, PRL-G | `weights`: 0 or 1, reduction `weight_sum` |

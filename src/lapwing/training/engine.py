@@ -76,7 +76,8 @@ class Training:
         groups: Mapping[str, Sequence[int]] | None = None,
     ) -> None:
         self.settings, self.method, self.data, self.meta = settings, method, data, meta
-        self._groups = dict(groups or {})
+        members = {name: list(classes) for name, classes in (groups or {}).items()}
+        self._groups = {name: torch.tensor(m, device=data.device) for name, m in members.items()}
         self.seeds, self.replicas, self.classes = list(seeds), len(seeds), classes
         self.samples, self.sources = data.samples, data.sources
         self.device, self.dtype = data.device, DTYPES[settings.precision]
@@ -235,7 +236,7 @@ class Training:
         measured = {**self._train_metrics(), **self.evaluate(test), **self._source_metrics()}
         if validation is not None:
             measured |= self.evaluate(validation, "validation")
-        self._stop_diverged(measured["test/loss"])
+        self._stop_diverged([measured[name] for name in ("test/loss", "validation/loss") if name in measured])
         self.epoch += 1
         return {name: values.detach().to("cpu", torch.float64) for name, values in measured.items()}
 
@@ -247,10 +248,10 @@ class Training:
         settings = self.settings
         return options_of(settings.optimiser, settings.schedule, self.epoch, settings.epochs)
 
-    def _stop_diverged(self, test_loss: Tensor) -> None:
-        """Freeze the replicas with an objective or a test loss [K] that is not finite, and remember where."""
+    def _stop_diverged(self, evaluated: Sequence[Tensor]) -> None:
+        """Freeze replicas with an objective or an evaluated loss [K] that is not finite; remember where."""
         steps = [torch.stack(values).isfinite().all(0) for values in self._log.objectives]
-        finite = torch.stack([*steps, test_loss.isfinite()])
+        finite = torch.stack([*steps, *(loss.isfinite() for loss in evaluated)])
         first = finite.long().cumprod(0).sum(0).clamp(max=max(len(steps) - 1, 0))
         self.alive &= finite.all(0)
         self._all_alive = bool(self.alive.all())

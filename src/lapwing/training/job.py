@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 import logging
-import platform
-import resource
-import shutil
-import subprocess
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
 
@@ -30,6 +23,7 @@ from lapwing.training.data import Replica, Rows, TestData, TrainingData, widest_
 from lapwing.training.engine import DTYPES, Training, below
 from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, data_digest, run_key
 from lapwing.training.metrics import History, extended, metrics_table, sources_table
+from lapwing.training.provenance import Environment, Spent, about_run
 from lapwing.training.settings import RunSettings, TrainingSettings
 from lapwing.training.stack import Build, build_replica, choose_backend, has_convolutions
 
@@ -78,22 +72,6 @@ class Progress:
     seconds: float = 0.0
     resumed: int = 0
     """The epoch (1-based) after which it went on; 0: it began anew."""
-
-
-@dataclass(frozen=True)
-class Environment:
-    """Where a job runs."""
-
-    device: torch.device
-    git_commit: str | None
-    versions: Mapping[str, str]
-
-    @classmethod
-    def here(cls, device: str | None) -> Environment:
-        """This process; the accelerator where there is one."""
-        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-        versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-        return cls(torch.device(chosen), git_commit(Path(__file__)), {**versions, "lapwing": _own_version()})
 
 
 def train_part(
@@ -366,9 +344,9 @@ def _train_stack(
         train_one_epoch(training, held_out, progress, str(cell))
         if training.epoch < trainee.settings.epochs:
             save(store, training, progress)
-    runs = {}
+    runs, spent = {}, Spent(progress.seconds, progress.resumed)
     for row, seed in enumerate(seeds):
-        about = _about(cell, store.key, training, progress, row, environment)
+        about = about_run(cell.settings, store.key, training, row, environment, spent)
         runs[seed] = finished_run(training, progress, row, trainee.replicas[seed].is_corrupt_source, about)
         store.write(seed, runs[seed])
     return runs
@@ -443,65 +421,3 @@ def resume(training: Training, checkpoint: Checkpoint) -> Progress:
     training.diverged = [None if ended[seed] is None else tuple(ended[seed]) for seed in training.seeds]
     share = len(training.seeds) / len(checkpoint.seeds)
     return Progress(dict(below("history/", arrays)), checkpoint.about["seconds"] * share, training.epoch)
-
-
-# -- how it was made -------------------------------------------------------------------------------
-
-
-def _about(
-    cell: Cell, key: str, training: Training, progress: Progress, row: int, environment: Environment
-) -> dict[str, Any]:
-    ended = training.diverged[row]
-    seconds = progress.seconds / training.replicas
-    return {
-        "seed": training.seeds[row],
-        "key": key,
-        "settings": cell.settings.model_dump(mode="json"),
-        "device": _device_name(environment.device),
-        "backend": training.networks[0].backend,
-        "replicas": training.replicas,
-        "seconds": seconds,
-        "samples_per_second": training.epoch * training.samples / max(seconds, 1e-9),
-        "peak_memory_mb": _peak_memory_mb(environment.device),
-        "git_commit": environment.git_commit,
-        "versions": dict(environment.versions),
-        "trained": f"resumed at epoch {progress.resumed}" if progress.resumed else "now",
-        "diverged": None if ended is None else {"epoch": ended[0], "step": ended[1]},
-        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-    }
-
-
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def _peak_memory_mb(device: torch.device) -> float:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
-
-
-def _own_version() -> str:
-    try:
-        return metadata.version("lapwing")
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def git_commit(file: Path) -> str | None:
-    """The commit of the checkout that tracks a file, with `-dirty` where it was changed; None without one.
-
-    An installed package may lie inside somebody's checkout without being part of it.
-    """
-    tracked = _git(file.parent, "ls-files", "--error-unmatch", file.name)
-    return tracked and _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40")
-
-
-def _git(folder: Path, *words: str) -> str | None:
-    """What git answers about a folder; None where it cannot."""
-    git = shutil.which("git")
-    if git is None:
-        return None
-    command = [git, "-C", str(folder), *words]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    return answer.stdout.strip() if answer.returncode == 0 else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -40,7 +40,7 @@ def train_metrics(
     return found
 
 
-Groups = Mapping[str, Sequence[int]]
+Groups = Mapping[str, Tensor]
 """Name → classes whose accuracy is measured apart."""
 
 
@@ -71,10 +71,7 @@ def of_groups(targets: Tensor, groups: Groups) -> dict[str, Tensor]:
 
 
 def _inside(targets: Tensor, groups: Groups) -> dict[str, Tensor]:
-    return {
-        f"top_1_of_{name}": torch.isin(targets, torch.tensor(list(members), device=targets.device))
-        for name, members in groups.items()
-    }
+    return {f"top_1_of_{name}": torch.isin(targets, members) for name, members in groups.items()}
 
 
 def extended(history: History, epoch: Mapping[str, Tensor]) -> History:

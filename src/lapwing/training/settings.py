@@ -1,4 +1,4 @@
-"""What decides the numbers of a run, and nothing else; no torch is imported here."""
+"""What decides the numbers of a run, or what is recorded of it; no torch is imported here."""
 
 from typing import Any, Literal
 

@@ -1,0 +1,119 @@
+"""How a run was made: on what, by which code, in what time."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import resource
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lapwing.training.engine import Training
+from lapwing.training.settings import RunSettings
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Where a job runs."""
+
+    device: torch.device
+    git_commit: str | None
+    versions: Mapping[str, str]
+
+    @classmethod
+    def here(cls, device: str | None) -> Environment:
+        """This process; the accelerator where there is one."""
+        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+        return cls(torch.device(chosen), git_commit(Path(__file__)), {**versions, "lapwing": _own_version()})
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The time that a stack of runs took."""
+
+    seconds: float
+    resumed: int
+    """The epoch after which it went on; 0: it began anew."""
+
+
+def about_run(
+    settings: RunSettings,
+    key: str,
+    training: Training,
+    row: int,
+    environment: Environment,
+    spent: Spent,
+) -> dict[str, Any]:
+    """What is kept of how one replica was trained.
+
+    Args:
+        settings: of its cell.
+        key: of its finished runs.
+        training: of its stack.
+        row: its place in the stack.
+        environment: where it was trained.
+        spent: by the stack; its replicas share the time evenly.
+    """
+    ended = training.diverged[row]
+    own = spent.seconds / training.replicas
+    return {
+        "seed": training.seeds[row],
+        "key": key,
+        "settings": settings.model_dump(mode="json"),
+        "device": _device_name(environment.device),
+        "backend": training.networks[0].backend,
+        "replicas": training.replicas,
+        "seconds": own,
+        "samples_per_second": training.epoch * training.samples / max(own, 1e-9),
+        "peak_memory_mb": _peak_memory_mb(environment.device),
+        "git_commit": environment.git_commit,
+        "versions": dict(environment.versions),
+        "trained": f"resumed at epoch {spent.resumed}" if spent.resumed else "now",
+        "diverged": None if ended is None else {"epoch": ended[0], "step": ended[1]},
+        "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+
+
+def _peak_memory_mb(device: torch.device) -> float:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+
+
+def _own_version() -> str:
+    try:
+        return metadata.version("lapwing")
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def git_commit(file: Path) -> str | None:
+    """The commit of the checkout that tracks a file, with `-dirty` where it was changed; None without one.
+
+    An installed package may lie inside somebody's checkout without being part of it.
+    """
+    tracked = _git(file.parent, "ls-files", "--error-unmatch", file.name)
+    return tracked and _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40")
+
+
+def _git(folder: Path, *words: str) -> str | None:
+    """What git answers about a folder; None where it cannot."""
+    git = shutil.which("git")
+    if git is None:
+        return None
+    command = [git, "-C", str(folder), *words]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    return answer.stdout.strip() if answer.returncode == 0 else None
