@@ -28,7 +28,7 @@ BATCH, STEPS, SOURCES = 200, 50, 10
 STACKED = (1, 5)
 CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "standard": ("standard", {}),
-    "LAP": ("lap", {"warmup_iters": 0}),
+    "LAP": ("lap", {"warmup_iters": 0, "history_length": 5}),
     "Label Smoothing": ("nls", {}),
     "CDR": ("cdr", {}),
     "IDPA, first phase": ("idpa", {"warmup_epochs": 9}),
@@ -36,7 +36,11 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "ARFL": ("arfl", {}),
     "Co-teaching (two networks)": ("coteaching", {"ramp_epochs": 0}),
 }
-"""What is printed: a method and its options, so that they are at work from the first step on."""
+"""What is printed: a method and its options, so that they are at work soon: LAP's history of five steps of
+each source is full after the epoch that is not timed. In blocks, its other form stands beside."""
+IN_BLOCKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "LAP, gradients": ("lap", {"warmup_iters": 0, "history_length": 5, "form": "gradient"}),
+}
 
 
 def make(method: str, options: dict[str, Any], replicas: int, layout: str) -> Training:
@@ -71,7 +75,8 @@ def milliseconds_per_step(training: Training) -> float:
 
 def trainings(replicas: int, layout: str) -> dict[str, Training]:
     """One training of each case, ready to be timed: warm, and in the second phase where there is one."""
-    made = {name: make(method, options, replicas, layout) for name, (method, options) in CASES.items()}
+    cases = CASES | (IN_BLOCKS if layout == "blocks" else {})
+    made = {name: make(method, options, replicas, layout) for name, (method, options) in cases.items()}
     for training in made.values():
         training.method.on_epoch_start(training)
         milliseconds_per_step(training)

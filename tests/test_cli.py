@@ -1,6 +1,7 @@
 """The command line, and the generated pages."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from lapwing.cli import main
 from lapwing.reference import pages
+from lapwing.study_files import read_studies
 
 ROOT = Path(__file__).parent.parent
 
@@ -47,8 +49,8 @@ def test_list_names_what_there_is(
 def test_studies_are_listed_with_their_runs(capsys: pytest.CaptureFixture[str]) -> None:
     main(["studies", "--folder", str(ROOT / "studies")])
     text = capsys.readouterr().out
-    assert "table_1" in text
-    assert "paper 420 runs" in text
+    [line] = [line for line in text.splitlines() if line.startswith("table_1 ")]
+    assert line.endswith("demo 20 runs, paper 1050 runs)")
 
 
 def test_module_is_the_same_command() -> None:
@@ -71,6 +73,26 @@ def test_published_command_line_is_converted(capsys: pytest.CaptureFixture[str])
         "snakemake --cores all table_1 --config scale=paper "
         "only='{dataset: fashion_mnist, corruption: chunk_shuffle, method: lap, seed: [2, 4]}'\n"
     )
+
+
+def test_study_file_is_written_into_the_folder_that_is_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(ROOT / "studies", tmp_path / "studies")
+    out = tmp_path / "studies" / "my_table_1.yaml"
+    words = "1_test_synthetic.py --model-name MLP-c_cs-drstd --dataset-name fmnist --seed 3"
+    main(["convert", "--folder", str(out.parent), "--out", str(out), "lap", *words.split()])
+    assert read_studies(out.parent, "paper")["my_table_1"].cells[0].seeds == [3]
+    assert capsys.readouterr().err == f"wrote {out}\n"
+
+
+def test_command_is_not_written_as_a_study_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "my_table_1.yaml"
+    words = "1_test_synthetic.py --model-name MLP-c_cs-drstd --dataset-name fmnist --seed 2 4"
+    with pytest.raises(SystemExit, match=r"my_table_1.yaml is not written: no study file is needed"):
+        main(["convert", "--folder", str(ROOT / "studies"), "--out", str(out), "lap", *words.split()])
+    assert capsys.readouterr().out.startswith("snakemake --cores all table_1 ")
+    assert not out.exists()
 
 
 @pytest.mark.parametrize(

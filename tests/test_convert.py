@@ -2,14 +2,16 @@
 
 import re
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
-from lapwing.convert import SCRIPTS, convert, page
+from lapwing.convert import SCRIPTS, convert, is_study, page
 from lapwing.errors import UserError
-from lapwing.study import Cell, Study, read_studies, select
+from lapwing.study import Cell, Study, select
+from lapwing.study_files import read_studies
 
 ROOT = Path(__file__).parent.parent
 RUNS = "--seed 2 --runs 1 2 3 4 5 --device cuda"
@@ -20,6 +22,7 @@ TABLE_1 = (
 )
 CIFAR_10 = TABLE_1.format(model="Conv3Net", corruption="c_rl", dataset="cifar10")
 PUBLISHED = [
+    TABLE_1.format(model="[MODEL]", corruption="[CORRUPTION]", dataset="[DATASET]"),
     CIFAR_10,
     TABLE_1.format(model="Conv3Net_100", corruption="c_lbs", dataset="cifar100"),
     TABLE_1.format(model="MLP", corruption="no_c", dataset="fmnist"),
@@ -152,8 +155,11 @@ base: table_1
 artefacts:
   my_table_1:
     kind: table
-    title: 'Table 1: test accuracy (%) under seven corruptions of some of ten sources'
+    title: 'As in a published command line: test accuracy when some of ten sources are corrupted'
     rows: [dataset, corruption]
+    stand_in: {digits: fashion_mnist}
+    remarks: [Random label is a fixed map of the classes for each corrupt source., 'On Fashion-MNIST the
+        network ends in a softmax before the cross-entropy, as published.']
     readings: [last, best, validation]
 grid:
   dataset: [cifar_10]
@@ -220,8 +226,6 @@ def test_oracle_trains_on_clean_sources(studies: dict[str, Study], tmp_path: Pat
 @pytest.mark.parametrize(
     ("line", "artefact"),
     [
-        ("6_test_synthetic_batches_multiple_source.py", "table_4"),
-        ("6_test_synthetic_batches_multiple_source.py --seed 42 --runs 1 2 3 4 5", "table_4"),
         ("12_california_housing_regression.py --seed 12345", "table_10"),
     ],
 )
@@ -230,12 +234,50 @@ def test_published_chain_is_the_whole_artefact(line: str, artefact: str, studies
     assert command == f"snakemake --cores all {artefact} --config scale=paper"
 
 
+@pytest.mark.parametrize(
+    ("line", "artefact", "trained"),
+    [
+        (
+            "6_test_synthetic_batches_multiple_source.py --seed 42 --runs 1 2 3 4 5",
+            "table_4",
+            {"method": {"standard", "lap"}},
+        ),
+        ("6_test_synthetic_batches_multiple_source.py", "table_4", {"method": {"standard", "lap"}}),
+        (
+            "9_test_synthetic_batches_multiple_source_varied_sizes.py --seed 42",
+            "table_6",
+            {"method": {"lap"}, "block_size": {128}, "n_sources": {10, 50, 250, 1250, 6250, 50000}},
+        ),
+        (
+            f"9_test_synthetic_batches_multiple_source_varied_sizes.py {RUNS}",
+            "table_6",
+            {"block_size": {128}},
+        ),
+        (f"6_test_synthetic_batches_multiple_source.py {RUNS}", "table_4", {"method": {"standard", "lap"}}),
+    ],
+)
+def test_a_command_trains_no_more_than_the_script(
+    line: str, artefact: str, trained: dict[str, set[object]], studies: dict[str, Study], tmp_path: Path
+) -> None:
+    answer = convert(line.split(), studies)
+    if is_study(answer):
+        cells = cells_of(answer, tmp_path)
+    else:
+        [(targets, only)] = commands(answer)
+        assert targets == [artefact]
+        cells = select({artefact: studies[artefact]}, only)[artefact]
+    assert {axis: {cell.axes[axis] for cell in cells} for axis in trained} == trained
+    assert {len(cell.seeds) for cell in cells} == {5}
+    assert {cell.axes["corruption"] for cell in cells} == set(studies[artefact].values["corruption"])
+
+
 def test_first_runs_of_a_chain(studies: dict[str, Study]) -> None:
     line = "6_test_synthetic_batches_multiple_source.py --runs 1 2 3"
     answer = convert(line.split(), studies)
     [(targets, only)] = commands(answer)
     assert targets == ["table_4"]
-    assert {"corruption": "random_label", "seed": [667824499, 561656939, 622568270]} in only
+    seeds = [667824499, 561656939, 622568270]
+    assert {"method": ["standard", "lap"], "corruption": "random_label", "seed": seeds} in only
     assert len(only) == 7
 
 
@@ -273,10 +315,18 @@ def test_other_start_is_a_study_file_with_the_seeds_of_the_chain(
     }
 
 
-def test_study_file_keeps_what_methods_have_of_their_own(studies: dict[str, Study], tmp_path: Path) -> None:
-    answer = convert(f"6_test_synthetic_batches_multiple_source.py {RUNS}".split(), studies)
-    ours = {str(cell.axes): cell.settings for cell in studies["table_4"].cells}
-    assert {str(cell.axes): cell.settings for cell in cells_of(answer, tmp_path)} == ours
+@pytest.mark.parametrize("method", ["idpa", "coteaching"])
+def test_study_file_keeps_what_methods_have_of_their_own(
+    method: str, studies: dict[str, Study], tmp_path: Path
+) -> None:
+    line = f"{method}/synthetic_baseline_experiments.py --multiple_sources_in_batch {RUNS}"
+    ours = {
+        str(cell.axes): (cell.settings, cell.read_from)
+        for cell in studies["table_4"].cells
+        if cell.axes["method"] == method
+    }
+    found = cells_of(convert(line.split(), studies), tmp_path)
+    assert {str(cell.axes): (cell.settings, cell.read_from) for cell in found} == ours
 
 
 def test_one_arm_with_a_scheduler(studies: dict[str, Study], tmp_path: Path) -> None:
@@ -318,12 +368,45 @@ def test_what_is_not_there_comes_later(line: str, artefacts: str) -> None:
 def test_method_that_a_study_lacks_comes_later(tmp_path: Path) -> None:
     content = yaml.safe_load((ROOT / "studies" / "table_1.yaml").read_text(encoding="utf-8"))
     content["grid"]["method"] = ["standard", "lap"]
+    content["artefacts"] = {"table_1": content["artefacts"]["table_1"]}
     for part in (content, content["scales"]["demo"]):
         part["special"] = [case for case in part["special"] if "method" not in case["where"]]
     (tmp_path / "table_1.yaml").write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     read = read_studies(tmp_path, "paper")
     answer = convert(["idpa/synthetic_baseline_experiments.py"], read)
     assert answer.splitlines()[-1] == "# table_1 has no method idpa yet; it comes later."
+
+
+def test_seeds_of_a_baseline_of_table_1_are_those_of_the_study(studies: dict[str, Study]) -> None:
+    line = "idpa/synthetic_baseline_experiments.py --seed 2 --runs 1 2 3"
+    answer = convert(line.split(), studies)
+    for option in ("--seed 2", "--runs"):
+        assert f"# {option}: the seeds are those of table_1.\n" in answer
+    assert commands(answer) == [(["table_1"], [{"method": "idpa"}])]
+
+
+def test_several_artefacts_are_all_answered(
+    studies: dict[str, Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of one study together, of several one after another."""
+    name = "12_california_housing_regression.py"
+    three = ("table_10", "leaderboard", "table_1", "table_1_ranking")
+    monkeypatch.setitem(SCRIPTS, name, replace(SCRIPTS[name], artefacts=three, loop=None))
+    found = commands(convert([name, "--depression"], studies))
+    assert [targets for targets, _ in found] == [
+        ["table_10"],
+        ["leaderboard"],
+        ["table_1", "table_1_ranking"],
+    ]
+    assert all(only == [{"method": "lap"}] for _, only in found)
+
+
+def test_words_to_be_filled_in_are_named(studies: dict[str, Study]) -> None:
+    answer = convert(PUBLISHED[0].split(), studies)
+    assert answer.startswith(
+        "# [MODEL], [CORRUPTION] and [DATASET] stand for names, such as --model-name Conv3"
+    )
+    assert commands(answer) == [(["table_1"], [{"method": "lap", "seed": [2, 4, 8, 16, 32]}])]
 
 
 def test_device_is_the_one_that_is_there(studies: dict[str, Study]) -> None:

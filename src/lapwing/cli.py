@@ -31,6 +31,9 @@ def _parser() -> argparse.ArgumentParser:
     studies.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
     convert = command("convert", "print what says the same here as a published command line", _convert)
     convert.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
+    convert.add_argument(
+        "--out", type=Path, help="the file to write a study file to; printed if there is none"
+    )
     convert.add_argument("system", help="whose command line it is: lap")
     convert.add_argument("words", nargs=argparse.REMAINDER, help="the published script and its options")
     reference = command("reference", "write the generated pages of the documentation", _write_reference)
@@ -53,7 +56,8 @@ def _registry(plural: str) -> Registry:
 
 
 def _list_studies(options: argparse.Namespace) -> None:
-    from lapwing.study import SCALES, Study, read_studies
+    from lapwing.study import Study
+    from lapwing.study_files import SCALES, read_studies
 
     studies: dict[str, dict[str, Study]] = {scale: read_studies(options.folder, scale) for scale in SCALES}
     for name in studies["paper"]:
@@ -65,12 +69,21 @@ def _list_studies(options: argparse.Namespace) -> None:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from lapwing.convert import convert
-    from lapwing.study import read_studies
+    from lapwing.convert import convert, is_study
+    from lapwing.files import write_text
+    from lapwing.study_files import read_studies
 
     if options.system != "lap":
         raise UserError(f"convert: unknown system {options.system}; {did_you_mean(options.system, ['lap'])}")
-    print(convert(options.words, read_studies(options.folder, "paper")), end="")
+    answer = convert(options.words, read_studies(options.folder, "paper"))
+    if options.out is None:
+        print(answer, end="")
+    elif is_study(answer):
+        write_text(options.out, answer)
+        print(f"wrote {options.out}", file=sys.stderr)
+    else:
+        print(answer, end="")
+        raise UserError(f"convert: {options.out} is not written: no study file is needed.")
 
 
 def _write_reference(options: argparse.Namespace) -> None:

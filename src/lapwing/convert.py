@@ -22,7 +22,7 @@ from lapwing.corruption.seeds import seed_chain
 from lapwing.errors import UserError, did_you_mean
 from lapwing.results.artefact import Artefact
 from lapwing.schema import validate
-from lapwing.study import Cell, Grid, Study, merged, met, notebook_of
+from lapwing.study import Cell, Grid, Study, as_list, merged, met, notebook_of
 
 DATASETS = {"cifar10": "cifar_10", "cifar100": "cifar_100", "fmnist": "fashion_mnist"}
 MODELS = {"Conv3Net": "conv3net", "Conv3Net_100": "conv3net", "MLP": "mlp"}
@@ -39,6 +39,8 @@ CORRUPTIONS = {
 
 Words = Mapping[str, list[Any]]
 """Option → the values that were given; none for a flag."""
+Where = Mapping[str, Value | list[Value]]
+"""Axis → a value or several."""
 Studies = Mapping[str, Study]
 """By name, at the published size."""
 Seeds = tuple[tuple[Mapping[str, Value], list[int]], ...]
@@ -85,8 +87,8 @@ class Script:
     artefacts: tuple[str, ...]
     options: Mapping[str, Option] = field(default_factory=dict)
     loop: Loop | None = None
-    where: Mapping[str, Value] = field(default_factory=dict)
-    """Axis → the value that it is about."""
+    where: Where = field(default_factory=dict)
+    """What it is about."""
     remark: str = ""
     starts: str = ""
     """The starting values of the chain that gave the published values, as `--seed` has them."""
@@ -98,7 +100,7 @@ class Request:
 
     script: str
     artefacts: tuple[str, ...]
-    where: Mapping[str, Value] = field(default_factory=dict)
+    where: Where = field(default_factory=dict)
     seeds: Seeds = ()
     """Empty: those of the study."""
     overrides: tuple[Overrides, ...] = ()
@@ -167,7 +169,7 @@ SCRIPTS = {
         ("table_4",),
         _RUNS,
         _CORRUPTION_LOOP,
-        remark="The script trains standard and lap; table_4 has the columns of the baseline scripts too.",
+        {"method": ["standard", "lap"]},
         starts="--seed 42",
     ),
     "7_test_synthetic_different_noise_presnet.py": Script(
@@ -188,6 +190,7 @@ SCRIPTS = {
         ("table_6",),
         _RUNS,
         _CORRUPTION_LOOP,
+        {"block_size": 128},
         remark="The script gave batch_label_flip and batch_label_shuffle ten sources, whatever the column.",
         starts="--seed 42",
     ),
@@ -209,6 +212,12 @@ BASELINES = {SYNTHETIC_BASELINES: ("coteaching", "idpa", "rrl"), IMDB_BASELINES:
 """Script → the folders that have it, which are called as their methods."""
 
 
+_SEEDS_OF_TABLE_1 = {
+    "--seed": Option("whole number", remark="--seed {}: the seeds are those of table_1."),
+    "--runs": Option("whole number", several=True, remark="--runs: the seeds are those of table_1."),
+}
+
+
 def _baseline(script: str, method: str, mixed: bool) -> Script:
     options = _RUNS | {"--multiple_sources_in_batch": Option("flag")}
     if script == IMDB_BASELINES or method == "rrl":
@@ -219,10 +228,13 @@ def _baseline(script: str, method: str, mixed: bool) -> Script:
     remark = (
         "Every method of table_1 has the same seeds and conditions; the published columns have their own."
     )
-    return Script(("table_1",), options, where={"method": method}, remark=remark)
+    return Script(("table_1",), options | _SEEDS_OF_TABLE_1, where={"method": method}, remark=remark)
 
 
 PUBLISHED = (
+    "1_test_synthetic.py --model-name [MODEL]-[CORRUPTION]-drstd --dataset-name [DATASET] --seed 2 4 8 16 32 "
+    "--n-sources 10 --n-corrupt-sources 4 --source-size 128 --depression-strength 1.0 --leniency 0.8 "
+    "--history-length 25 --n-epochs 25 -v",
     "1_test_synthetic.py --model-name Conv3Net-c_rl-drstd --dataset-name cifar10 --seed 2 4 8 16 32 "
     "--n-sources 10 --n-corrupt-sources 4 --source-size 128 --depression-strength 1.0 --leniency 0.8 "
     "--history-length 25 --n-epochs 25 -v",
@@ -265,6 +277,11 @@ def convert(words: Sequence[str], studies: Studies) -> str:
         UserError: a script, option or value is not known, or our study cannot say it.
     """
     return "\n".join(_answer(_request(words), studies)) + "\n"
+
+
+def is_study(answer: str) -> bool:
+    """Whether an answer is a study file, and no command."""
+    return re.search("^title:", answer, re.MULTILINE) is not None
 
 
 def _request(words: Sequence[str]) -> Request:
@@ -341,6 +358,12 @@ def _value(where: str, option: Option, word: str) -> Value:
     return value
 
 
+_BLANKS = (
+    "{} stand for names, such as --model-name Conv3Net-c_rl-drstd --dataset-name cifar10; until they are "
+    "filled in, all data sets and corruptions are meant, and further options are those of the study."
+)
+
+
 def _synthetic(name: str, script: Script, given: Words) -> Request:
     """Script 1: one dataset, corruption and method; its seeds are those of the runs."""
     for option in ("--model-name", "--dataset-name"):
@@ -353,6 +376,10 @@ def _synthetic(name: str, script: Script, given: Words) -> Request:
             f"(it is {given['--model-name'][0]})."
         )
     off = given.get("--depression-strength") == [0.0] or "--source-is-bool" in given
+    seeds: Seeds = (({}, list(dict.fromkeys(given["--seed"]))),) if "--seed" in given else ()
+    if blanks := [word for word in (*parts[:2], given["--dataset-name"][0]) if re.fullmatch(r"\[.*\]", word)]:
+        method: Where = {"method": "standard" if off else "lap"}
+        return Request(name, script.artefacts, method, seeds, remarks=(_BLANKS.format(_and(blanks)),))
     where = {
         "dataset": _known(f"{name}: --dataset-name", DATASETS, given["--dataset-name"][0]),
         "corruption": _known(f"{name}: --model-name: corruption", CORRUPTIONS, parts[1]),
@@ -360,7 +387,6 @@ def _synthetic(name: str, script: Script, given: Words) -> Request:
     }
     model = _known(f"{name}: --model-name: model", MODELS, parts[0])
     overrides: tuple[Overrides, ...] = ({"model": {"name": model}}, *_overrides(script.options, given))
-    seeds: Seeds = (({}, list(dict.fromkeys(given["--seed"]))),) if "--seed" in given else ()
     return Request(name, script.artefacts, where, seeds, overrides, _remarks(script, given))
 
 
@@ -420,25 +446,33 @@ def _answer(request: Request, studies: Studies) -> Iterator[str]:
     if there and not (request.seeds or request.overrides or request.where):
         yield "# Its seeds are those of the study."
         yield command(there)
-    elif there:
-        artefact = owners[there[0]].artefacts[there[0]]
-        behind = [owners[there[0]], *(studies[name] for name in artefact.studies)]
-        missing = [_missing(request, study) for study in behind]
-        if all(missing):
-            yield f"# {there[0]} has no {missing[0]} yet; it comes later."
-        else:
-            study = behind[missing.index("")]
-            yield from _of_study(request, there[0], artefact, study)
+    else:
+        for owner in dict.fromkeys(owners[artefact].name for artefact in there):
+            of_owner = {name: studies[owner].artefacts[name] for name in there if owners[name].name == owner}
+            yield from _of_artefacts(request, of_owner, studies[owner], studies)
 
 
-def _of_study(request: Request, name: str, artefact: Artefact, study: Study) -> Iterator[str]:
+def _of_artefacts(
+    request: Request, artefacts: Mapping[str, Artefact], owner: Study, studies: Studies
+) -> Iterator[str]:
+    """The answer for artefacts of one study, from it or from a further study that they show."""
+    further = dict.fromkeys(name for artefact in artefacts.values() for name in artefact.studies)
+    behind = [owner, *(studies[name] for name in further)]
+    missing = [_missing(request, study) for study in behind]
+    if all(missing):
+        yield f"# {_and(list(artefacts))} has no {missing[0]} yet; it comes later."
+    else:
+        yield from _of_study(request, artefacts, behind[missing.index("")])
+
+
+def _of_study(request: Request, artefacts: Mapping[str, Artefact], study: Study) -> Iterator[str]:
     apart = [each for each in request.overrides if not _says(study, request, each)]
     overrides: Overrides = functools.reduce(merged, apart, {})
     if apart or not _seeds_are_there(request, study):
-        yield from _heading(request, study, name, overrides)
-        yield _study_file(request, study, name, artefact, overrides)
+        yield from _heading(request, study, list(artefacts), overrides)
+        yield _study_file(request, study, artefacts, overrides)
     else:
-        yield command([name], _only(request, study))
+        yield command(list(artefacts), _only(request, study))
 
 
 def _missing(request: Request, study: Study) -> str:
@@ -447,7 +481,8 @@ def _missing(request: Request, study: Study) -> str:
     lacking = (
         f"{axis} {value}"
         for where in asked
-        for axis, value in where.items()
+        for axis, wanted in where.items()
+        for value in as_list(wanted)
         if value not in study.values.get(axis, [])
     )
     return next(lacking, "")
@@ -471,11 +506,15 @@ def command(artefacts: Sequence[str], only: object = None) -> str:
 
 
 def _flow(value: object) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10_000).strip()
+    return yaml.dump(value, Dumper=_Plain, default_flow_style=True, sort_keys=False, width=10_000).strip()
 
 
-def _cells(study: Study, where: Mapping[str, Value]) -> list[Cell]:
-    return [cell for cell in study.cells if all(cell.axes[axis] == value for axis, value in where.items())]
+def _cells(study: Study, where: Where) -> list[Cell]:
+    return [
+        cell
+        for cell in study.cells
+        if all(cell.axes[axis] in as_list(wanted) for axis, wanted in where.items())
+    ]
 
 
 def _seeds_are_there(request: Request, study: Study) -> bool:
@@ -510,10 +549,13 @@ def _altered(request: Request, study: Study, overrides: Overrides) -> Study:
     return altered
 
 
-def _narrowed(study: Study, where: Mapping[str, Value]) -> list[Grid]:
+def _narrowed(study: Study, where: Where) -> list[Grid]:
     """The grids in the part that is asked for."""
-    one = {axis: [value] for axis, value in where.items()}
-    return [grid | one for grid in study.grid if all(where[axis] in grid[axis] for axis in where)]
+    return [
+        grid | {axis: as_list(value) for axis, value in where.items()}
+        for grid in study.grid
+        if all(set(as_list(value)) <= set(grid[axis]) for axis, value in where.items())
+    ]
 
 
 def _special(request: Request, study: Study, overrides: Overrides) -> list[Overrides]:
@@ -545,31 +587,40 @@ def _leaves(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, An
             yield f"{path}{key}", value
 
 
-def _heading(request: Request, study: Study, artefact: str, overrides: Overrides) -> Iterator[str]:
-    """What differs, and what to do with the study file."""
-    name = f"my_{artefact}"
+def _heading(request: Request, study: Study, artefacts: Sequence[str], overrides: Overrides) -> Iterator[str]:
+    """What differs, and what to do with the study file, which is called after the first artefact."""
     yield f"# {request.script} is told something else than the study {study.name} says:"
     yield from (f"#   {each}" for each in _differences(study, _altered(request, study, overrides)))
     if not _seeds_are_there(request, study):
         yield f"#   seeds ({study.name} has other ones)"
-        yield from _published_seeds(request, artefact)
-    yield f"# Save this as studies/{name}.yaml, then:"
-    if notebook_of(artefact).stem == artefact:
-        yield f"#   cp notebooks/{artefact}.ipynb notebooks/{name}.ipynb"
-    yield f"#   {command([name])}"
+        yield from _published_seeds(request, artefacts)
+    yield f"# Save this as studies/my_{artefacts[0]}.yaml, then:"
+    for artefact in artefacts:
+        if notebook_of(artefact).stem == artefact:
+            yield f"#   cp notebooks/{artefact}.ipynb notebooks/my_{artefact}.ipynb"
+    yield f"#   {command([f'my_{artefact}' for artefact in artefacts])}"
 
 
-def _study_file(request: Request, study: Study, like: str, artefact: Artefact, overrides: Overrides) -> str:
+def _study_file(
+    request: Request, study: Study, artefacts: Mapping[str, Artefact], overrides: Overrides
+) -> str:
     several = study.grid[1:]
-    grid = _narrowed(study, request.where) if several else {axis: [v] for axis, v in request.where.items()}
+    grid = (
+        _narrowed(study, request.where)
+        if several
+        else {axis: as_list(v) for axis, v in request.where.items()}
+    )
     content: Overrides = {"grid": grid, "special": _special(request, study, overrides)}
     content["scales"] = {"demo": {"special": []}}  # they name the published data
     head = {
         "title": f"{study.title}, as in a published command line",
         "base": study.name,
-        "artefacts": {f"my_{like}": _artefact(artefact, comparable=not overrides)},
+        "artefacts": {
+            f"my_{name}": _artefact(artefact, study, comparable=not overrides)
+            for name, artefact in artefacts.items()
+        },
     }
-    text = yaml.dump({**head, **content}, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=110)
+    text = yaml.dump({**head, **content}, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=100)
     return text.rstrip()
 
 
@@ -580,18 +631,19 @@ class _Plain(yaml.SafeDumper):
         return True
 
 
-def _published_seeds(request: Request, artefact: str) -> Iterator[str]:
+def _published_seeds(request: Request, artefacts: Sequence[str]) -> Iterator[str]:
     script = SCRIPTS.get(request.script)
     starts = script.starts if script else "--seed 42"
     if starts:
         yield f"# The published values come from {starts}:"
-        yield f"#   {command([artefact])}"
+        yield f"#   {command(artefacts)}"
 
 
-def _artefact(artefact: Artefact, comparable: bool) -> Overrides:
+def _artefact(artefact: Artefact, study: Study, comparable: bool) -> Overrides:
     """An artefact like it, beside the published values only if the seeds alone differ."""
     published = {"published", "published_columns"}
-    return artefact.model_dump(mode="json", exclude_defaults=True, exclude=set() if comparable else published)
+    like = artefact.model_dump(mode="json", exclude_defaults=True, exclude=set() if comparable else published)
+    return like | {"title": f"As in a published command line: {study.title[0].lower()}{study.title[1:]}"}
 
 
 # -- the page of the documentation -----------------------------------------------------------------
@@ -603,10 +655,11 @@ LAP repository: a command, a study file where our study says something else, or 
 baseline script is named with its folder, which says which method is meant. Here are the published command
 lines, each with its answer.
 
-Save a study file into `studies/` after it was printed: a file that is still empty is no study. Script 1 takes
-the seeds of its runs. The others draw them in a chain that starts at `--seed`, one link for each run and
-setting. There, a seed decided split, sources and corruption only; here, it decides the first weights and the
-order of batches too, and it is the same for all methods.
+`lapwing convert --out studies/my_table_1.yaml lap …` writes a study file; what a shell makes of `>` is empty
+while the studies are read, and an empty file is no study. Script 1 takes the seeds of its runs. The others
+draw them in a chain that starts at `--seed`, one link for each run and setting. There, a seed decided split,
+sources and corruption only; here, it decides the first weights and the order of batches too, and it is the
+same for all methods.
 """
 
 
@@ -619,5 +672,5 @@ def page(studies: Studies) -> str:
 
 
 def _block(answer: str) -> str:
-    language = "yaml" if re.search("^title:", answer, re.MULTILINE) else "sh"
+    language = "yaml" if is_study(answer) else "sh"
     return f"becomes\n\n```{language}\n{answer}```\n"

@@ -206,6 +206,9 @@ class Study(Closed):
         refuse_unknown(artefact.only, self.values, f"artefacts.{name}: only: unknown axis")
         for axis, values in artefact.only.items():
             refuse_unknown(values, self.values[axis], f"artefacts.{name}: only: no cell has {axis}")
+        for case in artefact.published.not_comparable if artefact.published else ():
+            where = f"artefacts.{name}: published.not_comparable: unknown axis"
+            refuse_unknown(case.where, self.values, where)
         cells = [cell for cell in self.cells if artefact.has(cell.axes)]
         places = [tuple(cell.axes[axis] for axis in shown) for cell in cells]
         is_arranged = artefact.kind == "table" or artefact.draws in ("lines", "boxes", "ranks")

@@ -160,6 +160,96 @@ def test_curve_of_a_study_leaves_out_those_of_another_with_further_axes(made_up)
     assert lap.get_ydata() == pytest.approx([58.0, 68.0, 80.0, 78.0])
 
 
+def test_cells_that_were_not_selected_have_a_panel_that_says_so(made_up):
+    cells = [
+        {**cell, "seeds": [] if cell["corruption"] == "original" else cell["seeds"]} for cell in made_up.cells
+    ]
+    metrics = made_up.metrics[made_up.metrics["corruption"] != "original"]
+    original, random_label = figures.learning_curves(described(made_up), cells, metrics, "paper").axes
+    assert original.get_title() == "Original Data"
+    assert [text.get_text() for text in original.texts] == ["not run"]
+    assert len(random_label.lines) == 2
+
+
+def test_symbols_of_lap_are_those_of_lap_only(made_up):
+    made_up.sources.loc[made_up.sources["method"] == "standard", ["unreliability", "multiplier"]] = 1.0
+    named = {"standard": "arfl", "lap": "lap"}
+    made_up.sources["method"] = made_up.sources["method"].map(named)
+    cells = [{**cell, "method": named[cell["method"]]} for cell in made_up.cells]
+    panels = by_title(figures.source_history(described(made_up), cells, made_up.sources, "paper"))
+    labels = {title: [panel.get_ylabel() for panel in row] for title, row in panels.items()}
+    assert labels["Random Label, LAP"][1:] == ["Unreliability $C_s$", "Multiplier $1 - d_s$"]
+    assert not any("$" in label for label in labels["Random Label, ARFL"])
+
+
+# -- looks ---------------------------------------------------------------------------------------------
+
+RIVALS = ["standard", "arfl", "idpa", "coteaching", "cdr", "nls", "lap"]
+
+
+def test_a_method_looks_the_same_in_every_figure():
+    alone = figures.looks_of(["own_method", "nls", "lap"])
+    together = figures.looks_of(RIVALS)
+    assert (alone["nls"], alone["lap"]) == (together["nls"], together["lap"])
+
+
+@pytest.mark.parametrize("columns", [RIVALS, [str(value) for value in range(40)]])
+def test_no_two_columns_of_a_figure_look_alike(columns):
+    assert len(set(figures.looks_of(columns).values())) == len(columns)
+
+
+def test_lap_lies_above_all_others(made_up):
+    figure = figures.learning_curves(described(made_up), made_up.cells, made_up.metrics, "paper")
+    for panel in figure.axes:
+        heights = {line.get_label(): line.get_zorder() for line in panel.lines}
+        assert heights["LAP"] > heights["Standard"]
+
+
+# -- words around the panels ---------------------------------------------------------------------------
+
+
+def words_outside(figure):
+    """What is not wholly inside a figure, of its heading and its legends."""
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    with figures.style():
+        figure.draw(renderer)
+    whole = [text for text in figure.texts if text.get_text()]
+    whole += [*figure.legends, *(legend for panel in figure.axes if (legend := panel.get_legend()))]
+    boxes = [artist.get_window_extent(renderer) for artist in whole]
+    assert len(boxes) > 1
+    page = figure.bbox
+    inside = [
+        page.x0 <= box.x0 and box.x1 <= page.x1 and page.y0 <= box.y0 and box.y1 <= page.y1 for box in boxes
+    ]
+    return [artist for artist, is_inside in zip(whole, inside, strict=True) if not is_inside]
+
+
+@pytest.mark.parametrize("scale", ["demo", "paper"])
+@pytest.mark.parametrize("corruptions", [1, 2])
+@pytest.mark.parametrize(
+    "columns", [RIVALS[-3:], RIVALS, [*RIVALS, *(f"another_method_{n}" for n in range(9))]]
+)
+def test_legends_and_headings_lie_inside_the_figure(made_up, scale, corruptions, columns):
+    made_up.description |= {"title": "Leaderboard: test accuracy (%) of every method on every corruption"}
+    made_up.description |= {"stand_in": {"digits": "fashion_mnist", "diabetes": "california_housing"}}
+    one = made_up.metrics[made_up.metrics["method"] == "lap"]
+    metrics = pd.concat([one.assign(method=column) for column in columns], ignore_index=True)
+    cells = [
+        {**cell, "method": column} for cell in made_up.cells[: 2 * corruptions : 2] for column in columns
+    ]
+    figure = figures.learning_curves(described(made_up), cells, metrics, scale)
+    assert words_outside(figure) == []
+    legend = figure.legends[0] if figure.legends else figure.axes[0].get_legend()
+    assert len(legend.get_texts()) == len(columns)
+
+
+def test_figure_1_has_its_notice_at_demo_scale_only():
+    assert not figures.figure_1(seed=0).get_suptitle()
+    figure = figures.figure_1(seed=0, scale="demo")
+    assert figure.get_suptitle().startswith("Demo scale: stand-in data, no reproduction")
+    assert words_outside(figure) == []
+
+
 @pytest.mark.parametrize("draw", [figures.learning_curves, figures.source_history])
 def test_figures_at_demo_scale_begin_with_the_notice(made_up, draw):
     table = made_up.metrics if draw is figures.learning_curves else made_up.sources

@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_rgb
 
 from lapwing.errors import UserError
 from lapwing.results import figures
@@ -75,7 +76,17 @@ def test_lines_are_means_over_seeds_in_the_order_of_the_axis():
     assert lines["LAP"].get_ydata() == pytest.approx([69.9, 67.9, 65.9])
     assert lines["Standard"].get_ydata() == pytest.approx([67.9, 65.9, 63.9])
     assert figure.axes[0].get_xlabel() == "Number of Noisy Sources"
-    assert figure.axes[0].get_ylabel() == "Test top-1 accuracy (%)"
+    assert figure.axes[0].get_ylabel() == "Test top-1 accuracy (%),\nbest epoch"
+
+
+def test_every_reading_has_a_panel_that_names_it():
+    description = FIGURE_4 | {"readings": ["best", "last"]}
+    best, last = figures.draw(artefact("lines", **description), NOISY, material(made(NOISY, of_noisy))).axes
+    assert last.get_ylabel() == "Test top-1 accuracy (%),\nlast epoch"
+    lap = next(line for line in last.lines if line.get_label() == "LAP")
+    assert lap.get_ydata() == pytest.approx([69.7, 67.7, 65.7])
+    assert not any("published" in line.get_label() for line in last.lines)
+    assert any("published" in line.get_label() for line in best.lines)
 
 
 def test_published_means_stand_beside_the_lines():
@@ -96,13 +107,28 @@ def test_lines_are_told_apart_by_colour_dash_and_marker():
         assert getattr(lap, f"get_{what}")() != getattr(standard, f"get_{what}")()
 
 
-def test_cells_that_were_not_run_are_left_out_of_lines():
+def texts_of(panel):
+    return [text.get_text() for text in panel.texts]
+
+
+def test_cells_that_were_not_run_leave_a_gap_and_words():
     there = made(NOISY, of_noisy)
     results = there[~((there["n_corrupt"] == 4) & (there["method"] == "lap"))]
-    figure = figures.draw(artefact("lines", **FIGURE_4), NOISY, material(results))
-    lines = {line.get_label(): line for line in figure.axes[0].lines}
-    assert lines["LAP"].get_xdata() == pytest.approx([2, 6])
-    figures.as_png(figures.draw(artefact("lines", **FIGURE_4), NOISY, material()))
+    [panel] = figures.draw(artefact("lines", **FIGURE_4), NOISY, material(results)).axes
+    lines = {line.get_label(): line for line in panel.lines}
+    assert np.isnan(lines["LAP"].get_ydata()[1])
+    assert texts_of(panel) == ["LAP: not run"]
+    [panel] = figures.draw(
+        artefact("lines", **FIGURE_4), NOISY, material(there[there["n_corrupt"] != 4])
+    ).axes
+    assert texts_of(panel) == ["not run"]
+    assert panel.texts[0].get_position()[0] == 4
+
+
+def test_lines_of_nothing_say_so():
+    [panel] = figures.draw(artefact("lines", **FIGURE_4), NOISY, material()).axes
+    assert texts_of(panel) == ["not run"]
+    assert any("published" in line.get_label() for line in panel.lines)
 
 
 def test_lines_over_words_are_refused():
@@ -118,6 +144,15 @@ def test_further_axes_have_a_panel_each():
         artefact("lines", rows=["corruption", "n_corrupt"]), both, material(made(both, of_noisy))
     )
     assert [panel.get_title() for panel in figure.axes] == ["Human Labels", "Random Label"]
+
+
+def test_lines_over_a_hyperparameter_have_its_symbol():
+    by_leniency = [{**cell, "leniency": cell["n_corrupt"]} for cell in NOISY]
+    description = {"rows": ["leniency"], "readings": ["last"]}
+    figure = figures.draw(
+        artefact("lines", **description), by_leniency, material(made(by_leniency, of_noisy))
+    )
+    assert figure.axes[0].get_xlabel() == r"$\lambda$"
 
 
 # -- boxes ---------------------------------------------------------------------------------------------
@@ -151,7 +186,7 @@ def test_boxes_hold_one_value_per_run_and_reading():
             if line.get_color() == "black" and len(line.get_ydata())
         ]
         assert medians == pytest.approx([expected - 0.001 + 0.000125, expected])
-    assert worst.get_ylabel() == "Test loss,\nworst epoch"
+    assert worst.get_ylabel() == "Test loss (cross-entropy),\nworst epoch"
     assert [label.get_text() for label in figure.axes[1].get_xticklabels()] == ["5", "50", "800"]
     assert [panel.get_xlabel() for panel in figure.axes[:2]] == [r"$\lambda$", "$H$"]
 
@@ -174,6 +209,21 @@ def test_boxes_that_were_not_run_say_so():
     description = FIGURE_6 | {"published": None}
     figure = figures.draw(artefact("boxes", **description), SETTINGS, material())
     assert [text.get_text() for panel in figure.axes for text in panel.texts] == ["not run"] * 4
+
+
+def test_boxes_of_settings_that_were_not_selected_say_so():
+    results = made(SETTINGS, of_settings)
+    cells = [
+        {**cell, "seeds": [] if cell["varied"] == "leniency" or cell["setting"] == 50 else cell["seeds"]}
+        for cell in SETTINGS
+    ]
+    there = results[(results["varied"] != "leniency") & (results["setting"] != 50)]
+    leniency, history_length = figures.draw(
+        artefact("boxes", **FIGURE_6 | {"readings": ["worst"]}), cells, material(there)
+    ).axes
+    assert leniency.get_xlabel() == r"$\lambda$"
+    assert texts_of(leniency) == texts_of(history_length) == ["not run"]
+    assert history_length.texts[0].get_position()[0] == 1  # the place of 50
 
 
 # -- traces --------------------------------------------------------------------------------------------
@@ -224,6 +274,30 @@ def test_rows_of_traces_have_colours_of_their_own():
     assert figure.axes[0].lines[-1].get_color() != figure.axes[3].lines[-1].get_color()
 
 
+def test_colours_of_traces_are_those_of_the_hyperparameter_in_any_selection():
+    of_leniency = figures.draw(
+        artefact("multiplier_traces", rows=["varied"], columns="setting"),
+        [cell for cell in SETTINGS if cell["varied"] == "leniency"],
+        material(sources=traces()),
+    )
+    red, green, blue = to_rgb(of_leniency.axes[0].lines[-1].get_color())
+    assert green > max(red, blue)
+    red, green, blue = to_rgb(of_traces().axes[3].lines[-1].get_color())  # history length
+    assert red > max(green, blue)
+
+
+def test_settings_that_were_not_selected_have_a_panel_that_says_so():
+    cells = [{**cell, "seeds": [] if cell["varied"] == "leniency" else cell["seeds"]} for cell in SETTINGS]
+    there = traces()
+    figure = figures.draw(
+        artefact("multiplier_traces", rows=["varied"], columns="setting"),
+        cells,
+        material(sources=there[there["varied"] != "leniency"]),
+    )
+    assert [texts_of(panel) for panel in figure.axes[:2]] == [["not run"], ["not run"]]
+    assert figure.axes[3].lines
+
+
 def test_traces_without_levels_tell_corrupt_from_clean():
     legend = of_traces(source_levels={}).axes[2].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["clean", "corrupt"]
@@ -262,7 +336,7 @@ def test_ranks_are_drawn_for_each_conditions():
     names = [text.get_text().strip() for text in published.texts if "(" in text.get_text()]
     assert names == ["Standard (1.00)", "LAP (2.00)", "ARFL (3.00)", "CDR (4.00)"]
     assert "n = 3 rows" in published.get_title(loc="left")
-    assert corrected.get_title(loc="left").startswith("Corrected: ")
+    assert corrected.get_title(loc="left").startswith("Corrected conditions: mean rank (1 = best) ")
     assert [text.get_text().strip() for text in corrected.texts if "(" in text.get_text()][0] == "CDR (1.00)"
 
 
@@ -272,6 +346,20 @@ def test_bars_join_methods_that_do_not_differ():
     assert "critical difference 2.71" in {text.get_text() for text in published.texts}
     bars = [line.get_xdata() for line in published.lines if line.get_label() == "_clique"]
     assert [[round(end) for end in bar] for bar in bars] == [[1, 3], [2, 4]]
+
+
+def test_critical_difference_is_drawn_as_long_as_it_is():
+    """Two methods and one row: 1.96 ranks, further than the scale goes."""
+    board = [cell for cell in BOARD if cell["method"] in ("standard", "lap")]
+    results = made(board, of_board)
+    published, _ = figures.draw(
+        artefact("ranks", rows=["conditions", "corruption"]),
+        board,
+        material(results[results["corruption"] == "original"]),
+    ).axes
+    bar = next(line.get_xdata() for line in published.lines if line.get_marker() == "|")
+    assert bar[1] - bar[0] == pytest.approx(1.96, abs=0.01)
+    assert published.get_xlim()[1] > bar[1]
 
 
 def test_rows_in_which_a_method_is_missing_are_not_ranked():

@@ -63,6 +63,37 @@ def test_costs_are_relative_to_standard_per_run_and_per_epoch(made_up, tmp_path)
     assert footer(frame, "cost_of_epoch").to_dict() == {"standard": 1.0, "lap": pytest.approx(1.5)}
 
 
+def test_only_runs_that_were_trained_alike_are_compared(made_up, tmp_path):
+    """A run alone takes longer than its share of a stack: that is no cost of the method."""
+    for run in made_up.runs:
+        if run["method"] == "lap" and run["seed"] != 2:
+            run |= {"seconds": 100 * run["seconds"], "replicas": 1}
+    frame, _ = board(made_up, tmp_path)
+    assert footer(frame, "cost_of_run")["lap"] == pytest.approx(3.0 / 6.0)  # of seed 2 alone
+    for run in made_up.runs:
+        if run["method"] == "lap":
+            run |= {"replicas": 1}
+    frame, artefact = board(made_up, tmp_path)
+    assert pd.isna(footer(frame, "cost_of_run")["lap"])
+    block = layout.lay_out(frame, artefact).footer[0]
+    assert [entry.text for entry in block.lines[1].entries] == ["1.00", ""]
+    assert "wall-clock time" in layout.to_markdown(layout.lay_out(frame, artefact))
+
+
+def test_rows_may_have_an_axis_of_whole_numbers(made_up, tmp_path):
+    """Lines below all rows have no value there."""
+    for table in (made_up.metrics, made_up.sources):
+        table["n_sources"] = 10
+    made_up.runs = [{**run, "n_sources": 10} for run in made_up.runs]
+    made_up.cells = [{**cell, "n_sources": 10} for cell in made_up.cells]
+    frame, artefact = board(made_up, tmp_path, rows=["dataset", "corruption", "n_sources"])
+    tables.save(frame, artefact, {"csv": tmp_path / "x.csv"})
+    for each in (frame, tables.read(tmp_path / "x.csv", artefact)):
+        said = layout.lay_out(each, artefact)
+        assert [block.head[-1] for block in said.blocks] == ["10", "10"]
+        assert said.footer[0].head == ["Fashion-MNIST", "", ""]
+
+
 def test_runs_that_diverged_cost_nothing(made_up, tmp_path):
     lost = next(run for run in made_up.runs if run["method"] == "lap")
     lost |= {"seconds": 1e9, "diverged": {"epoch": 1, "step": 1}}

@@ -7,8 +7,9 @@ import pytest
 from lapwing.errors import UserError
 from lapwing.results import layout, tables
 from lapwing.results.artefact import Artefact
+from lapwing.results.published import key_of
 from lapwing.schema import validate
-from tests.results.conftest import PUBLISHED, SEEDS
+from tests.results.conftest import PUBLISHED, SEEDS, TOP_1
 
 ALONE = {"published": None, "published_columns": [], "readings": ["last"]}
 NO_RUNS = pd.DataFrame()
@@ -42,7 +43,9 @@ def test_validation_reads_the_test_value_of_the_epoch_that_it_chose(made_up, bes
     with_validation(made_up, best)
     frame, artefact = build(made_up, readings=["validation"])
     assert value_of(frame, "random_label", "lap")["mean"] == pytest.approx(expected)
-    assert "epoch chosen on validation data" in layout.to_markdown(layout.lay_out(frame, artefact))
+    text = layout.to_markdown(layout.lay_out(frame, artefact))
+    assert "epoch chosen on validation data" in text
+    assert "what the split leaves aside, corrupted as the training data are" in text
 
 
 def test_validation_of_a_study_that_leaves_no_data_aside_is_one_sentence(made_up):
@@ -50,6 +53,17 @@ def test_validation_of_a_study_that_leaves_no_data_aside_is_one_sentence(made_up
         UserError, match=r"leaves no data aside for the reading validation; split.kind fraction does"
     ):
         build(made_up, readings=["last", "validation"])
+
+
+def test_readings_look_at_no_epoch_before_the_first_that_counts(made_up):
+    """IDPA's first phase is standard training: neither its best epoch nor the chosen one lies there."""
+    with_validation(made_up, 3)  # in which the test value is the highest
+    whole, _ = build(made_up, readings=["best"])
+    made_up.cells = [{**cell, "read_from": 4} for cell in made_up.cells]
+    assert value_of(whole, "random_label", "lap")["mean"] == pytest.approx(80.0)
+    for reading in ("best", "validation", "last"):
+        late, _ = build(made_up, readings=[reading])
+        assert value_of(late, "random_label", "lap")["mean"] == pytest.approx(78.0)
 
 
 def test_validation_rows_are_no_part_of_other_readings(made_up):
@@ -70,7 +84,7 @@ def test_an_artefact_may_read_another_metric_than_the_cells_are_judged_by(made_u
     made_up.metrics = pd.concat([made_up.metrics, loss])
     frame, artefact = build(made_up, metric={"name": "loss", "better": "lower", "unit": "loss"})
     assert value_of(frame, "original", "lap")["mean"] == 0.25
-    assert "Loss (loss) on the test set" in layout.to_markdown(layout.lay_out(frame, artefact))
+    assert "Loss (cross-entropy) on the test set" in layout.to_markdown(layout.lay_out(frame, artefact))
 
 
 # -- change against standard ---------------------------------------------------------------------------
@@ -112,8 +126,10 @@ def test_relative_change_leaves_out_seeds_of_which_one_run_is_missing(made_up):
 def test_diverged_standard_is_counted_as_lost(made_up):
     runs = pd.DataFrame(made_up.runs).assign(diverged_epoch=None)
     runs.loc[(runs["method"] == "standard") & (runs["seed"] == SEEDS[0]), "diverged_epoch"] = 2
-    frame, _ = build(made_up, runs, shows="relative_change")
+    frame, artefact = build(made_up, runs, shows="relative_change")
     assert value_of(frame, "random_label", "lap")[["n", "diverged"]].tolist() == [2, 1]
+    [note, *_] = layout.lay_out(frame, artefact).notes
+    assert note.endswith("Changes left out, since the run or that of standard diverged: 2.")
 
 
 def test_published_changes_are_those_of_the_published_runs():
@@ -133,13 +149,29 @@ def test_published_changes_are_those_of_the_published_runs():
         pytest.approx(82.65, abs=0.006),
         pytest.approx(0.13, abs=0.006),
     )
+    values = {name: best[best["method"] == name].sort_values("run")["value"].to_numpy() for name in printed}
+    frame = changes_of({"Standard": standard / 100} | values).set_index("method")
     for method, (mean, std) in printed.items():
-        values = 100 * best[best["method"] == method].sort_values("run")["value"].to_numpy()
-        change = 100 * (values - standard) / standard
-        assert (change.mean(), change.std(ddof=1)) == (
-            pytest.approx(mean, abs=0.006),
-            pytest.approx(std, abs=0.006),
-        )
+        row = frame.loc[key_of(method)]
+        assert (row["mean"], row["std"]) == (pytest.approx(mean, abs=0.006), pytest.approx(std, abs=0.006))
+        assert (row["published_mean"], row["published_std"]) == (mean, std)
+
+
+def changes_of(values):
+    """The table of changes of the runs of several methods, each with one epoch."""
+    axes = {"dataset": "fashion_mnist", "corruption": "batch_label_shuffle"}
+    epoch = {"epoch": 1, "split": "test", "metric": "top_1"}
+    cells = [{**axes, "method": key_of(name), "metric": TOP_1, "seeds": [*range(5)]} for name in values]
+    results = [
+        {**axes, "method": key_of(name), "seed": seed, **epoch, "value": value}
+        for name, of_name in values.items()
+        for seed, value in enumerate(of_name)
+    ]
+    description = {"kind": "table", "title": "Changes", "rows": ["dataset", "corruption"]}
+    description |= {"shows": "relative_change", "readings": ["best"]}
+    description |= {"published": {"study": "synthetic_head", "table": "HEAD Table 6"}}
+    artefact = validate(Artefact, description, "test")
+    return tables.build(artefact, cells, pd.DataFrame(results), NO_RUNS, PUBLISHED, "paper")
 
 
 # -- ranking of the sources ----------------------------------------------------------------------------

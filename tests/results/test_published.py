@@ -1,13 +1,18 @@
 """The published values as read here are those that were printed."""
 
+import pandas as pd
 import pytest
 
 from lapwing.corruption import corruptions
 from lapwing.datasets import datasets
 from lapwing.errors import UserError
 from lapwing.methods import methods
+from lapwing.results.artefact import Cell
+from lapwing.results.beside import Beside, PublishedRow
+from lapwing.results.measures import rows_of
 from lapwing.results.published import key_of, read_runs, read_summary, title_of
 from lapwing.results.statistics import paired_differences
+from lapwing.study_files import read_studies
 from tests.results.conftest import PUBLISHED
 
 EVERYTHING_1 = read_summary(PUBLISHED, "synthetic", "Table 1")
@@ -59,6 +64,49 @@ def test_published_differences_within_a_seed_on_fashion_mnist(corruption, mean, 
     assert difference.mean == pytest.approx(mean, abs=0.0051)
     assert difference.standard_error == pytest.approx(error, abs=0.0051)
     assert difference.n == 10
+
+
+def shown_beside():
+    """Every row of every table of methods that the studies describe, with its published values."""
+    for study in read_studies(PUBLISHED.parent / "studies", "paper").values():
+        cells = [Cell.read(cell.shown()) for cell in study.cells]
+        for name, artefact in study.artefacts.items():
+            if artefact.published and artefact.columns == "method" and artefact.shows == "metric":
+                beside = Beside.read(artefact, PUBLISHED)
+                for row in rows_of(artefact, cells).values():
+                    yield name, artefact.readings[0], row, beside.row(row)
+
+
+def test_published_differences_within_a_seed_are_those_of_the_published_means():
+    found = set()
+    for name, reading, row, published in shown_beside():
+        for method in row:
+            paired = published.paired(method, "standard", reading)
+            if paired.n:
+                means = [published.of(each, reading).mean for each in (method, "standard")]
+                assert paired.mean == pytest.approx(means[0] - means[1], abs=0.05), (name, method)
+                found.add(name)
+    assert found >= {"table_1", "table_4", "table_10", "figure_4", "difficult_data"}
+
+
+def test_of_several_settings_the_one_of_the_printed_table_is_paired():
+    """Difficult data, random label: LAP with a leniency of 0.1 is 96.29, standard 67.43."""
+    found = {
+        (name, *(str(cell.axes["corruption"]) for cell in row.values())): published.paired(
+            "lap", "standard", reading
+        )
+        for name, reading, row, published in shown_beside()
+        if name == "difficult_data"
+    }
+    paired = found["difficult_data", "random_label", "random_label"]
+    assert (paired.mean, paired.n) == (pytest.approx(28.87, abs=0.01), 5)
+
+
+def test_runs_of_several_settings_are_not_paired():
+    runs = pd.DataFrame({"method": ["lap", "lap", "standard"], "seed": [1, 1, 1], "value": [1.0, 2.0, 0.0]})
+    places = {"lap": {"method": "lap"}, "standard": {"method": "standard"}}
+    row = PublishedRow(pd.DataFrame(), runs.assign(reading="best"), places)
+    assert row.paired("lap", "standard", "best").n == 0
 
 
 def test_table_10_is_read_as_errors_and_not_as_percent():

@@ -80,7 +80,8 @@ def test_ours_stand_beside_the_published_with_verdicts(made_up, tmp_path):
     page = made(made_up, tmp_path)
     assert "78.00 ± 0.10" in page
     assert "77.91 ± 3.39" in page
-    assert "Verdicts: " in page
+    assert "Verdicts (last epoch): " in page
+    assert "Verdicts, added up over the tables: " in page
     assert 'src="data:image/png;base64,' in page
     assert 'alt="Figure 1: intuition"' in page
 

@@ -3,6 +3,9 @@
 import pytest
 
 from lapwing.errors import UserError
+from lapwing.results.artefact import Cell
+from lapwing.study_files import read_studies
+from tests.results.conftest import PUBLISHED
 from tests.test_study import read
 
 TINY = {"kind": "table", "title": "Tiny", "rows": ["corruption"]}
@@ -52,3 +55,47 @@ def test_an_artefact_of_one_metric_may_show_cells_that_are_judged_by_several(tmp
         read(tmp_path, special=special)
     metric = {"name": "loss", "better": "lower", "unit": "loss"}
     assert read(tmp_path, special=special, artefacts={"tiny": TINY | {"metric": metric}})
+
+
+def of_the_repository():
+    """Every artefact at the published size, and its cells."""
+    for study in read_studies(PUBLISHED.parent / "studies", "paper").values():
+        cells = [Cell.read(cell.shown()) for cell in study.cells]
+        yield from ((name, artefact, cells) for name, artefact in study.artefacts.items())
+
+
+def test_every_case_that_is_not_comparable_is_there():
+    """A misspelt one would leave a verdict where there must be none."""
+    for name, artefact, cells in of_the_repository():
+        for case in artefact.published.not_comparable if artefact.published else ():
+            assert any(case.matches(cell) for cell in cells), name
+
+
+def test_arfl_is_nowhere_compared():
+    """It was published with another framework (spec lap-core 7.4)."""
+    shown = {
+        name: {artefact.is_comparable(cell) for cell in cells if cell.axes["method"] == "arfl"}
+        for name, artefact, cells in of_the_repository()
+        if artefact.published and any(cell.axes["method"] == "arfl" for cell in cells)
+    }
+    assert set(shown) == {"table_1", "table_1_multi_source", "table_1_multi_source_change", "leaderboard"}
+    assert all(is_comparable == {False} for is_comparable in shown.values())
+
+
+def test_rivals_on_cifar_100_were_published_under_something_else():
+    [(artefact, cells)] = [(one, cells) for name, one, cells in of_the_repository() if name == "table_1"]
+    refused = {
+        (cell.axes["dataset"], cell.axes["method"]) for cell in cells if not artefact.is_comparable(cell)
+    }
+    arfl = {(dataset, "arfl") for dataset in ("cifar_10", "cifar_100", "fashion_mnist")}
+    assert refused == arfl | {("cifar_100", "idpa"), ("cifar_100", "coteaching")}
+
+
+def test_artefacts_of_stand_in_data_name_them():
+    """What the demo draws and tabulates of other data than the published."""
+    demo, paper = (read_studies(PUBLISHED.parent / "studies", scale) for scale in ("demo", "paper"))
+    for study in demo.values():
+        published = set(paper[study.name].values.get("dataset", []))
+        shown = set(study.values.get("dataset", []))
+        for name, artefact in study.artefacts.items():
+            assert shown - published <= set(artefact.stand_in), name

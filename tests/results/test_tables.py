@@ -80,11 +80,11 @@ def test_stand_in_has_the_published_values_of_its_dataset_for_orientation(made_u
     made_up.metrics["dataset"] = "digits"
     for cell in made_up.cells:
         cell["dataset"] = "digits"
-    published = {"study": "synthetic", "table": "Table 1", "stand_in": {"digits": "fashion_mnist"}}
-    frame, artefact = build(made_up, scale="demo", published=published)
+    stand_in = {"digits": "fashion_mnist"}
+    frame, artefact = build(made_up, scale="demo", stand_in=stand_in)
     assert value_of(frame, "random_label", "lap")["published_mean"] == 77.91
     assert "77.91 ± 3.39" in layout.to_markdown(layout.lay_out(frame, artefact))
-    at_paper, _ = build(made_up, published=published)
+    at_paper, _ = build(made_up, stand_in=stand_in)
     assert value_of(at_paper, "random_label", "lap")["verdict"] == "not comparable"
     assert at_paper["ordering_agrees"].isna().all()
     assert at_paper["standard_errors"].isna().all()
@@ -96,12 +96,18 @@ def test_stand_in_has_the_published_values_of_its_dataset_for_orientation(made_u
 def test_demo_says_first_which_data_stand_in_for_which(made_up):
     """The title is that of the published table."""
     stand_in = {"diabetes": "california_housing", "digits": "fashion_mnist"}
-    published = {**made_up.description["published"], "stand_in": stand_in}
     expected = "Stand-in: Diabetes for California Housing, Digits for Fashion-MNIST."
-    laid_out = layout.lay_out(*build(made_up, scale="demo", published=published))
+    laid_out = layout.lay_out(*build(made_up, scale="demo", stand_in=stand_in))
     for text in (layout.to_markdown(laid_out), layout.to_latex(laid_out), layout.to_html(laid_out)):
         assert expected in text.splitlines()[0]
-    assert "Stand-in" not in layout.to_markdown(layout.lay_out(*build(made_up, published=published)))
+    assert "Stand-in" not in layout.to_markdown(layout.lay_out(*build(made_up, stand_in=stand_in)))
+
+
+def test_demo_speaks_of_published_values_where_there_are_some(made_up):
+    alone = {"published": None, "published_columns": [], "stand_in": {"digits": "fashion_mnist"}}
+    said = layout.lay_out(*build(made_up, scale="demo", **alone)).notice
+    assert said == "Demo scale: stand-in data, no reproduction. Stand-in: Digits for Fashion-MNIST."
+    assert "published values are for orientation" in layout.lay_out(*build(made_up, scale="demo")).notice
 
 
 def test_paper_scale_has_a_verdict_for_every_compared_cell(made_up):
@@ -148,6 +154,72 @@ def test_diverged_runs_do_not_count(made_up):
     row = value_of(frame, "random_label", "lap")
     assert (row["n"], row["diverged"]) == (2, 1)
     assert "Diverged and left out: 2." in layout.to_markdown(layout.lay_out(frame, artefact))
+
+
+def test_differences_of_runs_that_diverged_say_so(made_up):
+    runs = pd.DataFrame(made_up.runs).assign(diverged_epoch=None)
+    runs.loc[(runs["method"] == "lap") & (runs["corruption"] == "original"), "diverged_epoch"] = 2
+    artefact = validate(Artefact, made_up.description, "test")
+    frame = tables.build(artefact, made_up.cells, made_up.metrics, runs, PUBLISHED, "paper")
+    paired = frame[frame["quantity"] == "paired_difference"].set_index("corruption")["status"]
+    assert paired.to_dict() == {"original": "diverged", "random_label": "run"}
+
+
+# -- not comparable, remarks ---------------------------------------------------------------------------
+
+
+def with_arfl(made_up, where, **changes):
+    """A table of which a part is not comparable, with ARFL in it: five points below standard."""
+    arfl = made_up.metrics[made_up.metrics["method"] == "standard"].assign(method="arfl")
+    arfl["value"] -= 0.05
+    made_up.metrics = pd.concat([made_up.metrics, arfl], ignore_index=True)
+    made_up.cells += [{**cell, "method": "arfl"} for cell in made_up.cells if cell["method"] == "lap"]
+    case = {"where": where, "why": "ARFL was published with other models."}
+    published = made_up.description["published"] | {"not_comparable": [case]}
+    return build(made_up, published=published, published_columns=[], **changes)
+
+
+def test_values_of_something_else_have_a_difference_and_no_verdict(made_up):
+    frame, artefact = with_arfl(made_up, {"method": "arfl"})
+    arfl, lap = (value_of(frame, "random_label", method) for method in ("arfl", "lap"))
+    assert arfl["verdict"] == "not comparable"
+    assert arfl["difference"] == pytest.approx(65.0 - 77.58, abs=0.01)
+    assert lap["verdict"] in ("reproduced", "differs", "not decided")
+    text = layout.to_markdown(layout.lay_out(frame, artefact))
+    assert "Not comparable: ARFL was published with other models." in text
+    assert "2 not comparable" in text
+
+
+def test_a_case_may_name_several_values(made_up):
+    where = {"method": ["arfl", "lap"], "corruption": "random_label"}
+    frame, _ = with_arfl(made_up, where)
+    verdicts = frame[frame["verdict"].fillna("") == "not comparable"]
+    assert set(verdicts["method"] + verdicts["corruption"]) == {"arflrandom_label", "laprandom_label"}
+
+
+def test_values_of_something_else_decide_nothing_on_rows_either(made_up):
+    """Random label, F-MNIST: ARFL is published above standard, and is below it here."""
+    frame, _ = with_arfl(made_up, {"method": "arfl"})
+    rows = frame[frame["corruption"] == "random_label"]
+    assert rows["ordering_agrees"].dropna().all()
+    paired = rows[rows["quantity"] == "paired_difference"].set_index("method")
+    assert pd.notna(paired.loc["arfl", "published_mean"])
+    assert paired["standard_errors"].notna().to_dict() == {"lap": True, "arfl": False}
+    whole, _ = build(made_up, published_columns=[])
+    assert not whole.loc[whole["corruption"] == "random_label", "ordering_agrees"].dropna().any()
+
+
+def test_remarks_stand_below_the_table(made_up):
+    text = layout.to_markdown(layout.lay_out(*build(made_up, remarks=["Blocks of 128 make 293 sources."])))
+    assert text.splitlines().count("Blocks of 128 make 293 sources.") == 1
+
+
+def test_minus_is_a_minus_everywhere(made_up):
+    made_up.metrics["value"] -= 1
+    frame, artefact = build(made_up, published=None, published_columns=[])
+    text = layout.to_markdown(layout.lay_out(frame, artefact))
+    assert "−22.00 ± 0.10" in text
+    assert "-22.00" not in text
 
 
 def test_methods_published_only_stand_beside(made_up):
@@ -252,9 +324,10 @@ def test_published_values_of_another_metric_are_no_match(made_up):
 
 def test_several_published_values_of_one_place_are_refused(made_up):
     """Table 6 has a row for each number of sources, which is no axis of this table."""
-    published = {"study": "varied_sizes", "table": "Table 6", "stand_in": {"fashion_mnist": "cifar_10"}}
+    published = {"study": "varied_sizes", "table": "Table 6"}
+    stand_in = {"fashion_mnist": "cifar_10"}
     with pytest.raises(UserError, match="published: Table 6 has several values of .*method="):
-        build(made_up, published=published, readings=["best"])
+        build(made_up, published=published, stand_in=stand_in, readings=["best"])
 
 
 def test_a_method_without_published_values_is_not_compared(made_up):
@@ -314,6 +387,8 @@ def test_verdicts_are_counted(made_up):
     frame, _ = build(made_up)
     counts = tables.verdicts([frame])
     assert sum(counts.values()) == 4
+    further = frame.assign(reading="best")
+    assert tables.verdicts([pd.concat([frame, further])]) == counts  # of further readings none
 
 
 def test_seeds_of_a_selection_are_all_that_is_asked(made_up):

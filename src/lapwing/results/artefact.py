@@ -51,13 +51,30 @@ class Cell(Closed):
     metric: Metric
     seeds: tuple[int, ...]
     """The seeds asked for; empty where the cell was not selected."""
+    read_from: int = 1
+    """The first epoch that a reading looks at."""
 
     @classmethod
     def read(cls, values: Mapping[str, Any]) -> "Cell":
         """The cell written as `{dataset: …, method: …, metric: {…}, seeds: […]}`: the axes lie flat."""
-        axes = {key: value for key, value in values.items() if key not in ("metric", "seeds")}
-        whole = {"axes": axes, "metric": values.get("metric"), "seeds": values.get("seeds", ())}
+        apart = {name: values[name] for name in ("metric", "seeds", "read_from") if name in values}
+        axes = {key: value for key, value in values.items() if key not in apart}
+        whole = {"metric": None, "seeds": (), **apart, "axes": axes}
         return validate(cls, whole, f"cell {axes}")
+
+
+class NotComparable(Closed):
+    """Cells whose published values are of something else: beside ours for orientation, without a verdict."""
+
+    where: dict[Name, Axis | list[Axis]] = Field(min_length=1)
+    """Axis → a value or several."""
+    why: str
+    """In a sentence: what differs, of whom."""
+
+    def matches(self, cell: Cell) -> bool:
+        """Whether it speaks of this cell."""
+        pairs = ((cell.axes.get(axis), wanted) for axis, wanted in self.where.items())
+        return all(value in (wanted if isinstance(wanted, list) else [wanted]) for value, wanted in pairs)
 
 
 class Published(Closed):
@@ -74,8 +91,7 @@ class Published(Closed):
     axis by which the published values are told apart too (`n_sources`) is matched as well."""
     where: dict[Name, Axis] = {}
     """Axis → value: the cells of which the published values are, where they name no such axis."""
-    stand_in: dict[Name, Name] = {}
-    """Our dataset and the published one that it stands in for: beside it for orientation only."""
+    not_comparable: tuple[NotComparable, ...] = ()
 
 
 class Artefact(Closed):
@@ -90,6 +106,10 @@ class Artefact(Closed):
     """Further studies whose cells it shows beside those of its own."""
     only: dict[Name, list[str | int | float]] = {}
     """Axis → the values of which it shows the cells; empty: it shows all."""
+    stand_in: dict[Name, Name] = {}
+    """Our dataset and the published one that it stands in for: published values are for orientation only."""
+    remarks: tuple[str, ...] = ()
+    """Sentences that stand below it: what a reader must know of its conditions."""
     published: Published | None = None
     published_columns: tuple[Name, ...] = ()
     """Further methods, shown with their published values only."""
@@ -106,7 +126,7 @@ class Artefact(Closed):
         "learning_curves"
     )
     """What the general notebook draws for a figure. `multiplier_traces`: the multiplier of every source by
-    step, a panel per cell; `lines`: the first reading along the last axis of the rows, which is a number;
+    step, a panel per cell; `lines`: each reading along the last axis of the rows, which is a number;
     `boxes`: the runs of each column; `ranks`: mean ranks of the columns and their critical difference."""
     source_levels: dict[int, float] = {}
     """How noisy each corrupt source is, for figures that tell their sources apart by it; others are clean."""
@@ -132,6 +152,11 @@ class Artefact(Closed):
     def has(self, axes: Mapping[str, Any]) -> bool:
         """Whether it shows the cell with these axes."""
         return all(axes.get(axis) in values for axis, values in self.only.items())
+
+    def is_comparable(self, cell: Cell) -> bool:
+        """Whether nothing is said against setting what was published of a cell beside it."""
+        cases = self.published.not_comparable if self.published else ()
+        return not any(case.matches(cell) for case in cases)
 
     def metric_of(self, cell: Cell) -> Metric:
         """The metric that is read from the runs of a cell."""

@@ -54,7 +54,9 @@ class PublishedRow:
 
     def _runs_of(self, column: str, reading: str) -> Values:
         runs = matching(self.runs, self.places[column] | {"reading": reading})
-        return dict(zip(runs["seed"].tolist(), runs["value"].tolist(), strict=True)) if len(runs) else {}
+        if runs.empty or runs["seed"].duplicated().any():
+            return {}  # of several settings, of which the table shows one
+        return dict(zip(runs["seed"].tolist(), runs["value"].tolist(), strict=True))
 
     def _rows(self, column: str, reading: str) -> pd.DataFrame:
         return matching(self.summary, self.places[column] | {"reading": reading})
@@ -101,7 +103,8 @@ class Beside:
         if where is None or any(cell.axes.get(axis) != value for axis, value in where.where.items()):
             nothing = self.summary.iloc[:0], self.runs.iloc[:0]
             return PublishedRow(*nothing, dict.fromkeys(self._columns(cells), {}))
-        wanted, is_stand_in = self._of_row(where, cell)
+        is_stand_in = cell.axes.get("dataset") in self.artefact.stand_in
+        wanted = self._of_row(where, cell)
         places = self._places(where, cells)
         metric: Place = {"metric": self.artefact.shown_of(cell).name}
         summary, runs = (matching(table, wanted | metric) for table in (self.summary, self.runs))
@@ -110,17 +113,16 @@ class Beside:
         self._refuse_several(wanted | metric, row)
         return row
 
-    def _of_row(self, where: Published, cell: Cell) -> tuple[Place, bool]:
-        """The axes that a row's published values have, and whether the data stand in for theirs."""
+    def _of_row(self, where: Published, cell: Cell) -> Place:
+        """The axes that a row's published values have; the dataset is the published one."""
         rows = set(self.artefact.rows)
         # Axes of every cell; where the published values name none, they are of one only.
         shared = {axis for axis in ("dataset", "corruption") if self.summary[axis].notna().any()}
         decided = (rows | shared) - {self.artefact.columns, *where.where}
         row: Place = {axis: value for axis, value in cell.axes.items() if axis in decided}
-        is_stand_in = cell.axes.get("dataset") in where.stand_in
-        if is_stand_in and "dataset" in row:
-            row["dataset"] = where.stand_in[str(row["dataset"])]
-        return row, is_stand_in
+        if "dataset" in row:
+            row["dataset"] = self.artefact.stand_in.get(str(row["dataset"]), row["dataset"])
+        return row
 
     def _places(self, where: Published, cells: Row) -> dict[str, Place]:
         """What the published values of each column have."""

@@ -13,20 +13,18 @@ from lapwing.results.artefact import Artefact
 from lapwing.results.published import title_of
 from lapwing.results.statistics import Verdict
 
-STAND_IN = (
-    "Demo scale: stand-in data, no reproduction; the published column is for orientation, "
-    "and there is no verdict."
-)
-"""The first line of everything that is made at demo scale."""
+STAND_IN = "Demo scale: stand-in data, no reproduction"
+"""So begins the first line of everything that is made at demo scale."""
+ORIENTATION = "; published values are for orientation, and there is no verdict"
 
 VERDICTS = (
     "Reproduced: two one-sided tests at 5 % place the difference within one published standard deviation "
     "(for accuracies at least one point). Differs: its whole 95 % interval is beyond. "
-    "Not decided: too few runs to tell."
+    "Not decided: too few runs to tell. Not comparable: stand-in data, or published under something else."
 )
 
 METRICS = {"top_1": "top-1 accuracy", "top_2": "top-2 accuracy", "top_5": "top-5 accuracy"}
-UNITS = {"percent": " (%)", "share": "", "mse": " (mean squared error)", "loss": " (loss)"}
+UNITS = {"percent": " (%)", "share": "", "mse": " (mean squared error)", "loss": " (cross-entropy)"}
 READINGS = {
     "last": "last epoch",
     "best": "best epoch",
@@ -38,6 +36,8 @@ SOURCE_AUC = (
     "clean one (AUC; 0.5: by chance, 1: always), by the unreliability that the method counted, else by the "
     "mean training loss in the last epoch"
 )
+LOST = "Diverged and left out"
+LOST_CHANGES = "Changes left out, since the run or that of standard diverged"
 FOOTER = {
     "mean_rank": "mean rank",
     "cost_of_run": "time of a run, standard = 1",
@@ -53,9 +53,10 @@ def notice(scale: str, artefact: Artefact | None = None) -> str:
     """
     if scale != "demo":
         return ""
-    stand_in = artefact.published.stand_in if artefact and artefact.published else {}
-    pairs = ", ".join(f"{title_of(ours)} for {title_of(theirs)}" for ours, theirs in stand_in.items())
-    return f"{STAND_IN} Stand-in: {pairs}." if pairs else STAND_IN
+    said = STAND_IN + ("" if artefact and artefact.published is None else ORIENTATION)
+    stand_in = artefact.stand_in.items() if artefact else ()
+    pairs = ", ".join(f"{title_of(ours)} for {title_of(theirs)}" for ours, theirs in stand_in)
+    return f"{said}. Stand-in: {pairs}." if pairs else f"{said}."
 
 
 @dataclass(frozen=True)
@@ -220,8 +221,11 @@ def _standard_errors(value: Any) -> str:
 def _notes(values: pd.DataFrame, differences: pd.DataFrame, artefact: Artefact, scale: str) -> list[str]:
     first = values[values["reading"] == artefact.readings[0]]
     notes = [_what_is_shown(first, artefact)]
+    if "validation" in artefact.readings:
+        notes.append("Validation data: what the split leaves aside, corrupted as the training data are.")
     if len(differences):
         notes.append("Differences: within a seed, then mean ± standard error (number of seeds).")
+    notes += artefact.remarks
     return notes + (_conclusions(values, differences, artefact) if scale != "demo" else [])
 
 
@@ -231,7 +235,8 @@ def _what_is_shown(first: pd.DataFrame, artefact: Artefact) -> str:
     low, high = (int(ran.min()), int(ran.max())) if len(ran) else (0, 0)
     counted = f"{low}" if low == high else f"{low} to {high}"
     diverged = int(first["diverged"].sum())
-    lost = f" Diverged and left out: {diverged}." if diverged else ""
+    words = LOST_CHANGES if artefact.shows == "relative_change" else LOST
+    lost = f" {words}: {diverged}." if diverged else ""
     what = SOURCE_AUC if artefact.shows == "source_auc" else _what_is_read(first, artefact)
     return f"{what}; mean ± sample standard deviation; runs of a cell: {counted}.{lost}"
 
@@ -261,9 +266,12 @@ def _conclusions(values: pd.DataFrame, differences: pd.DataFrame, artefact: Arte
     """What the comparison comes to, in sentences."""
     first = values[values["reading"] == artefact.readings[0]]
     said = []
-    given = values["verdict"].dropna()
+    given = first["verdict"].dropna()
     if len(given := given[given != ""]):
-        said.append(f"Verdicts: {counted(Counter(map(str, given)))}. {VERDICTS}")
+        by = f" ({reading_in_words(artefact.readings[0])})" if len(artefact.readings) > 1 else ""
+        said.append(f"Verdicts{by}: {counted(Counter(map(str, given)))}. {VERDICTS}")
+        cases = artefact.published.not_comparable if artefact.published else ()
+        said += [f"Not comparable: {case.why}" for case in cases]
     agrees = first.drop_duplicates(list(artefact.rows))["ordering_agrees"].dropna()
     if len(agrees):
         same = int(agrees.astype(bool).sum())
@@ -319,7 +327,9 @@ def _footer_notes(frame: pd.DataFrame) -> list[str]:
     if "cost_of_run" in there:
         notes.append(
             "Times: the median over the seeds of a row, relative to standard in that row; then the median "
-            "over the rows. Runs that were trained together share their time evenly."
+            "over the rows. Runs that were trained together share their time evenly; only runs count of "
+            "which as many were trained together as of standard, on the same device. It is wall-clock time, "
+            "whatever else the machine did; benchmarks/methods.py measures it properly."
         )
     return notes
 
@@ -331,7 +341,7 @@ def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
 def _plus_minus(mean: Any, spread: Any, decimals: int) -> str:
     if not _known(mean):
         return ""
-    return f"{mean:.{decimals}f}" + (f" ± {spread:.{decimals}f}" if _known(spread) else "")
+    return f"{mean:.{decimals}f}".replace("-", "−") + (f" ± {spread:.{decimals}f}" if _known(spread) else "")
 
 
 def _with_error(mean: Any, std: Any, n: Any, decimals: int) -> str:

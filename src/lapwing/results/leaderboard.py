@@ -4,6 +4,7 @@
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -50,7 +51,13 @@ def with_footer(
     if footer.empty:
         return frame
     footer["scale"] = frame["scale"].iloc[0]
-    return pd.concat([frame.astype(object), footer.astype(object)], ignore_index=True).astype(frame.dtypes)
+    both = pd.concat([frame.astype(object), footer.astype(object)], ignore_index=True)
+    return both.astype({column: _with_gaps(dtype) for column, dtype in frame.dtypes.items()})
+
+
+def _with_gaps(dtype: Any) -> Any:
+    """The type of a column when some of its rows have no value: the lines below all rows have few axes."""
+    return "Int64" if pd.api.types.is_integer_dtype(dtype) else dtype
 
 
 def rank_tables(frame: pd.DataFrame, artefact: Artefact) -> dict[Any, pd.DataFrame]:
@@ -104,9 +111,11 @@ def _ratios(
     if runs.empty:
         return {}
     timed = without_diverged(runs.assign(seconds_per_epoch=runs["seconds"] / _epochs(runs)), runs)
-    times = {run: float(rows[measured].iloc[0]) for run, rows in by_run(cells, timed).items()}
+    of_runs = {run: rows.iloc[0] for run, rows in by_run(cells, timed).items()}
     groups: dict[Any, list[dict[str, float]]] = {}
     for point, row in rows_of(artefact, cells).items():
+        trained = _trained_like(of_runs, row.get(BASELINE))
+        times = {run: float(one[measured]) for run, one in of_runs.items() if _how(one) == trained}
         medians = {column: _median(times, cell) for column, cell in row.items()}
         if (baseline := medians.get(BASELINE)) and baseline == baseline:
             ratios = {column: median / baseline for column, median in medians.items()}
@@ -117,6 +126,18 @@ def _ratios(
 def _median(times: Mapping[Run, float], cell: Cell) -> float:
     runs = [run_of(cell.axes, seed) for seed in cell.seeds]
     return float(pd.Series([times[run] for run in runs if run in times], dtype=float).median())
+
+
+def _how(run: "pd.Series[Any]") -> tuple[Any, ...]:
+    """Under what a time was measured: the machine, and how many seeds shared it."""
+    return tuple(run.get(name) for name in ("device", "replicas"))
+
+
+def _trained_like(of_runs: Mapping[Run, "pd.Series[Any]"], cell: Cell | None) -> tuple[Any, ...] | None:
+    """How most runs of a cell were trained; None where there are none."""
+    runs = [run_of(cell.axes, seed) for seed in cell.seeds] if cell else []
+    found = Counter(_how(of_runs[run]) for run in runs if run in of_runs)
+    return found.most_common(1)[0][0] if found else None
 
 
 def _epochs(runs: pd.DataFrame) -> "pd.Series[float]":

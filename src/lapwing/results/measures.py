@@ -75,7 +75,7 @@ class Measured:
         metric = self.artefact.metric_of(cell)
         values = {}
         for seed, epochs in _of_seeds(self.results, cell):
-            chosen = epochs[epochs["metric"] == metric.name]
+            chosen = epochs[(epochs["metric"] == metric.name) & (epochs["epoch"] >= cell.read_from)]
             if "test" not in set(chosen["split"]):
                 raise UserError(f"{self.artefact.title}: {cell.axes} has no metric {metric.name}.")
             if reading == "validation" and "validation" not in set(chosen["split"]):

@@ -85,7 +85,7 @@ def _summary(shown: list[Shown], frames: Mapping[str, pd.DataFrame], studies: li
     made, ran = _many(len(shown), "artefact"), _many(runs, "run")
     sentences = [f"{made} from {ran}, {_duration(seconds)} of training."]
     if counts := tables.verdicts(frames.values()):
-        sentences.append(f"Verdicts: {layout.counted(counts)}.")
+        sentences.append(f"Verdicts, added up over the tables: {layout.counted(counts)}.")
     return " ".join(sentences)
 
 

@@ -109,7 +109,13 @@ def read(path: Path, artefact: Artefact) -> pd.DataFrame:
     expected = ["scale", *artefact.rows, artefact.columns, *MEASURES]
     if list(frame.columns) != expected:
         raise UserError(f"{path} is not the table of this artefact; delete it and start again: rm {path}")
-    return frame.astype(dict.fromkeys(COUNTS, "Int64"))
+    return frame.astype(dict.fromkeys([*COUNTS, *_whole(frame, artefact)], "Int64"))
+
+
+def _whole(frame: pd.DataFrame, artefact: Artefact) -> list[str]:
+    """The axes of whole numbers that have gaps, in the lines below all rows: read as fractions."""
+    floats = [axis for axis in artefact.rows if pd.api.types.is_float_dtype(frame[axis])]
+    return [axis for axis in floats if frame[axis].hasnans and (frame[axis].dropna() % 1 == 0).all()]
 
 
 # -- one row -------------------------------------------------------------------------------------------
@@ -164,12 +170,15 @@ class _RowBuilder:
         if not ours.n:
             return line
         compared = compare(ours, theirs, self._metric().smallest_margin)
-        return line | _comparison(compared, self._verdict(compared.verdict))
+        return line | _comparison(compared, self._verdict(column, compared.verdict))
 
-    def _verdict(self, verdict: Verdict) -> str:
+    def _verdict(self, column: str, verdict: Verdict) -> str:
         if self.scale == "demo":
             return ""
-        return "not comparable" if self.published.is_stand_in else verdict
+        return verdict if self._is_comparable(column) else "not comparable"
+
+    def _is_comparable(self, column: str) -> bool:
+        return not self.published.is_stand_in and self.artefact.is_comparable(self.cells[column])
 
     def _published_only(self, method: str) -> list[Line]:
         """A line for each reading of which values were published; always one for the first."""
@@ -183,12 +192,12 @@ class _RowBuilder:
         return self._head(method, "value", reading) | {"status": "published only"} | beside
 
     def _ordering(self) -> bool | None:
-        """Whether the columns that were run stand in the published order; None for a stand-in."""
+        """Whether the comparable columns that were run stand in the published order; None for a stand-in."""
         if self.published.is_stand_in:
             return None
         reading = self.artefact.readings[0]
         ours = {column: summarise(self._values(column, reading).values()) for column in self._columns()}
-        means = {column: summary.mean for column, summary in ours.items() if summary.n}
+        means = {c: summary.mean for c, summary in ours.items() if summary.n and self._is_comparable(c)}
         theirs = {c: published.mean for c in means if (published := self.published.of(c, reading))}
         return same_ordering(means, theirs, self.artefact.decimals)
 
@@ -202,12 +211,13 @@ class _RowBuilder:
         ours = paired_differences(self._values(method, reading), self._values(BASELINE, reading))
         theirs = self.published.paired(method, BASELINE, reading)
         line = self._head(method, "paired_difference", reading) | _numbers(ours)
-        status = "has none" if self.measured.has_none(cell) else _status(ours.n, 0)
+        lost = self.measured.lost(self.cells, method) + self.measured.lost(self.cells, BASELINE)
+        status = "has none" if self.measured.has_none(cell) else _status(ours.n, lost)
         line |= {"against": BASELINE, "asked": len(cell.seeds), "status": status}
         if not theirs.n:
             return line
         line |= {"published_mean": theirs.mean, "published_std": theirs.std, "published_n": theirs.n}
-        if ours.n and not self.published.is_stand_in:
+        if ours.n and self._is_comparable(method) and self._is_comparable(BASELINE):
             line["difference"] = ours.mean - theirs.mean
             line["standard_errors"] = in_standard_errors(ours, theirs)
         return line
@@ -260,6 +270,7 @@ def _known(value: Any) -> bool:
 
 
 def verdicts(frames: Iterable[pd.DataFrame]) -> dict[str, int]:
-    """Count the verdicts of several tables."""
-    given = Counter(verdict for frame in frames for verdict in frame["verdict"].dropna())
+    """Count the verdicts of several tables, of each by its first reading."""
+    first = [frame[frame["reading"] == frame["reading"].iloc[0]] for frame in frames if len(frame)]
+    given = Counter(verdict for frame in first for verdict in frame["verdict"].dropna())
     return {str(verdict): count for verdict, count in given.items() if verdict}

@@ -10,7 +10,7 @@ from lapwing.results.figures.demonstration import PANELS, demonstration_losses, 
 from lapwing.results.figures.panels import Cells, Material
 from lapwing.results.figures.ranks import ranks
 from lapwing.results.figures.sources import multiplier_traces, source_history
-from lapwing.results.figures.style import as_png, colours_of, save, style
+from lapwing.results.figures.style import as_png, looks_of, save, style
 from lapwing.results.figures.sweeps import boxes, lines
 
 __all__ = [
@@ -19,12 +19,12 @@ __all__ = [
     "Material",
     "as_png",
     "boxes",
-    "colours_of",
     "demonstration_losses",
     "draw",
     "figure_1",
     "learning_curves",
     "lines",
+    "looks_of",
     "multiplier_traces",
     "ranks",
     "save",

@@ -1,5 +1,6 @@
 """What the figures of a study share: the cells asked for, places for panels, and the words around them."""
 
+import math
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,9 +13,10 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from lapwing.results import tables
 from lapwing.results.artefact import Artefact, Cell, Metric
 from lapwing.results.collect import of_axes
-from lapwing.results.layout import metric_in_words, notice
+from lapwing.results.layout import UNITS, metric_in_words, notice
 from lapwing.results.published import title_of
 
 Cells = Sequence[Mapping[str, Any]]
@@ -23,13 +25,13 @@ Cells = Sequence[Mapping[str, Any]]
 SYMBOLS = {"depression_strength": r"$\delta$", "history_length": "$H$", "leniency": r"$\lambda$"}
 """How the hyperparameters of LAP are written."""
 
-UNITS = {"percent": " (%)", "mse": " (squared error)"}
-MOST_IN_A_PANEL = 4
+MOST_IN_A_PANEL = 3
 """So many lines are explained inside a panel, more below all of them."""
 
-
-LETTERS = 12.5
-"""Of a heading, in an inch."""
+LETTERS = 14.0
+"""Of a heading, in an inch: fewer than the 14.7 to 15.5 that were measured."""
+LINE = 0.17
+"""Inches of a line of letters."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +46,21 @@ class Material:
     published: Path = Path("published")
     """The folder of the published values."""
 
+    def frame(self, artefact: Artefact, cells: Cells) -> pd.DataFrame:
+        """The numbers of an artefact beside the published ones, as a table has them."""
+        return tables.build(
+            artefact, cells, self.results, self.runs, self.published, self.scale, self.sources
+        )
+
+
+def read(cells: Cells) -> list[Cell]:
+    """The cells of an artefact, those that were not selected too."""
+    return [Cell.read(cell) for cell in cells]
+
 
 def asked(cells: Cells) -> list[Cell]:
     """The cells that were selected."""
-    return [cell for cell in map(Cell.read, cells) if cell.seeds]
+    return [cell for cell in read(cells) if cell.seeds]
 
 
 def of_cell(table: pd.DataFrame, cell: Cell, cells: Sequence[Cell]) -> pd.DataFrame:
@@ -72,6 +85,15 @@ def columns_of(artefact: Artefact, cells: Sequence[Cell]) -> list[str]:
 def titles(cells: Sequence[Cell], artefact: Artefact) -> list[str]:
     """A title for each cell: every axis that changes among them, or the row where none does."""
     axes = dict.fromkeys([*artefact.rows, *(axis for cell in cells for axis in cell.axes)])
+    return _titles(cells, artefact, list(axes))
+
+
+def row_titles(cells: Sequence[Cell], artefact: Artefact) -> list[str]:
+    """The title of each cell's row, which leaves out what never changes."""
+    return _titles(cells, artefact, artefact.rows)
+
+
+def _titles(cells: Sequence[Cell], artefact: Artefact, axes: Sequence[str]) -> list[str]:
     changing = [axis for axis in axes if len({cell.axes.get(axis) for cell in cells}) > 1]
     shown = changing or artefact.rows
     return [
@@ -92,7 +114,7 @@ def symbol(axis: str) -> str:
 
 def metric_label(metric: Metric) -> str:
     """What stands at the axis of a metric."""
-    return f"Test {metric_in_words(metric.name)}{UNITS.get(metric.unit, '')}"
+    return f"Test {metric_in_words(metric.name)}{UNITS[metric.unit]}"
 
 
 def grid(
@@ -110,7 +132,7 @@ def grid(
     width, height = size
     inches = max(width * across + 0.6, 3.4)
     heading = _heading(artefact, scale, int(inches * LETTERS))
-    figure = Figure(figsize=(inches, height * max(1, down) + 0.3 + 0.17 * len(heading)), layout="constrained")
+    figure = Figure(figsize=(inches, height * max(1, down) + 0.3 + LINE * len(heading)), layout="constrained")
     axes = figure.subplots(max(1, down), across, squeeze=False)
     figure.suptitle("\n".join(heading), fontsize=9)
     return figure, [list(row) for row in np.asarray(axes)]
@@ -126,7 +148,10 @@ def explain(figure: Figure, panels: Sequence[Axes], artefact: Artefact) -> None:
         return
     title, shown = title_of(artefact.columns), (list(handles.values()), list(handles))
     if len(handles) > MOST_IN_A_PANEL:
-        across = min(len(handles), 4 * len({panel.get_position().x0 for panel in panels}))
+        entry = 0.6 + max(map(len, handles)) / LETTERS  # inches: the line, the gap, the letters
+        across = max(1, min(len(handles), int(figure.get_figwidth() / entry)))
+        lines = 1 + math.ceil(len(handles) / across)
+        figure.set_figheight(figure.get_figheight() + LINE * lines)
         figure.legend(*shown, loc="outside lower center", ncols=across, title=title, frameon=False)
     else:
         first = next(panel for panel in panels if panel.get_legend_handles_labels()[1])
@@ -139,7 +164,15 @@ def say_nothing_was_run(panel: Axes) -> None:
     panel.set(xticks=[], yticks=[])
 
 
+def say_at(panel: Axes, place: float, words: str) -> None:
+    """Mark a place of an axis of which there are no runs."""
+    panel.text(
+        place, 0.03, words, transform=panel.get_xaxis_transform(), rotation=90, ha="center", va="bottom",
+        color="0.4", fontsize=7, bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5}, zorder=1,
+    )  # fmt: skip
+
+
 def _heading(artefact: Artefact, scale: str, width: int) -> list[str]:
     """The notice and the title, in lines that fit."""
     said = filter(None, [notice(scale, artefact), artefact.title])
-    return [line for text in said for line in textwrap.wrap(text, width)]
+    return [line for text in said for line in textwrap.wrap(text, width, break_on_hyphens=False)]

@@ -6,9 +6,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from lapwing.results import leaderboard, tables
-from lapwing.results.artefact import Artefact, Cell
-from lapwing.results.figures.panels import Cells, Material, grid, say_nothing_was_run
+from lapwing.results import leaderboard
+from lapwing.results.artefact import Artefact
+from lapwing.results.figures.panels import Cells, Material, grid, read, say_nothing_was_run
 from lapwing.results.figures.style import CORRUPT, style
 from lapwing.results.published import title_of
 from lapwing.results.statistics import cliques, critical_difference, friedman
@@ -23,29 +23,26 @@ def ranks(artefact: Artefact, cells: Cells, material: Material) -> Figure:
     The blocks are the rows, each ranked by its means over the seeds. Bars join columns whose mean ranks
     differ by less than Nemenyi's critical difference at 5 %.
     """
-    frame = tables.build(
-        artefact, cells, material.results, material.runs, material.published, material.scale, material.sources
-    )
-    read = [Cell.read(cell) for cell in cells]
+    frame, every = material.frame(artefact, cells), read(cells)
     groups = leaderboard.rank_tables(frame, artefact)
     most = max((len(means.columns) for means in groups.values()), default=2)
     with style():
         height = 1.25 + LINE * (-(-most // 2) + 2)
         figure, places = grid(len(groups), 1, artefact, material.scale, (7.0, height))
         for (group, means), (panel,) in zip(groups.items(), places, strict=False):
-            found = leaderboard.ranks_of(means, artefact, read)
-            _draw(panel, means, found, _title(group, means, len(groups) > 1))
+            found = leaderboard.ranks_of(means, artefact, every)
+            _draw(panel, means, found, _title(artefact, group, means))
         if not groups:
             say_nothing_was_run(places[0][0])
     return figure
 
 
-def _title(group: Any, means: pd.DataFrame, is_one_of_several: bool) -> str:
+def _title(artefact: Artefact, group: Any, means: pd.DataFrame) -> str:
     """Which rows, how many, and whether their ranks differ at all."""
-    named = f"{title_of(group)}: " if is_one_of_several else ""
+    named = f"{title_of(group)} {title_of(artefact.rows[0]).lower()}: " if len(artefact.rows) > 1 else ""
     chance = friedman(means)
     tested = f", Friedman test p = {chance:.2g}" if chance == chance else ""
-    return f"{named}mean rank over n = {len(means)} rows{tested}"
+    return f"{named}mean rank (1 = best) over n = {len(means)} rows{tested}"
 
 
 def _draw(panel: Axes, means: pd.DataFrame, found: "pd.Series[float]", title: str) -> None:
@@ -62,7 +59,7 @@ def _draw(panel: Axes, means: pd.DataFrame, found: "pd.Series[float]", title: st
     joined = cliques(found, difference)
     lines = -(-count // 2)
     panel.set(
-        xlim=(1 - 0.55 * (count - 1), count + 0.55 * (count - 1)),
+        xlim=(1 - 0.55 * (count - 1), max(count + 0.55 * (count - 1), 1.1 + difference)),
         ylim=(-(lines + 1.6 + len(joined) * 0.45), 2.2),
     )
     _draw_scale(panel, count, difference)
@@ -81,7 +78,7 @@ def _draw_scale(panel: Axes, count: int, difference: float) -> None:
     for rank in range(1, count + 1):
         panel.plot([rank, rank], [0, 0.2], color="black", linewidth=1)
         panel.text(rank, 0.3, str(rank), ha="center", va="bottom")
-    end = min(1 + difference, count + 0.5 * (count - 1))
+    end = 1 + difference
     panel.plot([1, end], [1.5, 1.5], color=CORRUPT, linewidth=1.5, marker="|", markersize=7)
     panel.text(
         (1 + end) / 2, 1.6, f"critical difference {difference:.2f}", ha="center", va="bottom", color=CORRUPT

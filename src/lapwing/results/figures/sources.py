@@ -1,6 +1,7 @@
 """What training showed of each source: by epoch, or by step."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import NamedTuple
 
 import matplotlib as mpl
@@ -14,21 +15,34 @@ from matplotlib.lines import Line2D
 
 from lapwing.results.artefact import Artefact, Cell
 from lapwing.results.collect import at_epoch_ends
-from lapwing.results.figures.panels import Cells, asked, grid, of_cell, say_nothing_was_run, symbol, titles
+from lapwing.results.figures.panels import (
+    Cells,
+    asked,
+    grid,
+    of_cell,
+    read,
+    say_nothing_was_run,
+    symbol,
+    titles,
+)
 from lapwing.results.figures.style import CLEAN, CORRUPT, style
 from lapwing.results.measures import corrupts
 from lapwing.results.published import title_of
 
-VALUES = {
-    "mean_loss": "Mean loss",
-    "unreliability": "Unreliability $C_s$",
-    "multiplier": "Multiplier $1 - d_s$",
+VALUES = {"mean_loss": "Mean loss", "unreliability": "Unreliability", "multiplier": "Multiplier"}
+IN_WORDS = {
+    ("lap", "unreliability"): "Unreliability $C_s$",
+    ("lap", "multiplier"): "Multiplier $1 - d_s$",
+    ("arfl", "unreliability"): "Unreliability\n(loss of client)",
+    ("arfl", "multiplier"): "Multiplier\n(relative weight)",
 }
+"""What a method calls its values."""
 MOST_LINES = 120
 """Of so many sources and seeds each has a line; of more, a band holds nine in ten."""
 
-MAPS = ("Blues", "Reds", "Greens")
-"""The colours of the rows of multiplier traces (spec lap-core 6.6)."""
+MAPS = {"depression_strength": "Blues", "history_length": "Reds", "leniency": "Greens"}
+"""The colours of multiplier traces, by hyperparameter (spec lap-core 6.6)."""
+OTHER_MAPS = ("Purples", "Oranges", "Greys")
 
 
 class Group(NamedTuple):
@@ -68,7 +82,8 @@ def source_history(artefact: Artefact, cells: Cells, sources: pd.DataFrame, scal
 def _draw_cell(panels: Sequence[Axes], cell: Cell, history: pd.DataFrame, title: str) -> None:
     """One row: a panel for each value that the method has."""
     panels[0].set_title(title, loc="left", fontweight="bold").set_in_layout(False)  # runs over all panels
-    for panel, (value, label) in zip(panels, VALUES.items(), strict=True):
+    for panel, value in zip(panels, VALUES, strict=True):
+        label = IN_WORDS.get((str(cell.axes.get("method")), value), VALUES[value])
         known = history.dropna(subset=[value])
         if known.empty:
             method = title_of(cell.axes.get("method", "this method"))
@@ -126,19 +141,19 @@ def multiplier_traces(artefact: Artefact, cells: Cells, sources: pd.DataFrame, s
 
     Each row has the shades of one colour, the darkest for the noisiest sources (`source_levels`).
     """
-    chosen = asked(cells)
+    every = read(cells)
     rows: dict[str, list[Cell]] = {}
-    for cell in chosen:
+    for cell in every:
         rows.setdefault(", ".join(str(cell.axes[axis]) for axis in artefact.rows), []).append(cell)
     across = max((len(row) for row in rows.values()), default=1)
     end = sources["step"].max() if len(sources) else 0
     with style():
         figure, places = grid(len(rows), across, artefact, scale, (1.15, 1.0))
-        for number, (row, panels) in enumerate(zip(rows.values(), places, strict=False)):
-            _draw_traces(panels, row, artefact, sources, chosen, MAPS[number % len(MAPS)])
+        for (name, row), panels, other in zip(rows.items(), places, cycle(OTHER_MAPS), strict=False):
+            _draw_traces(panels, row, artefact, sources, every, MAPS.get(name, other))
         for number, panels in enumerate(places):
             _mark_axes(panels, is_last=number == len(places) - 1, end=float(end))
-        if not chosen:
+        if not every:
             say_nothing_was_run(places[0][0])
     return figure
 

@@ -2,9 +2,10 @@
 
 import contextlib
 import io
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -14,12 +15,32 @@ from lapwing import files
 WIDTH = 4.227
 """Inches of a column (spec lap-experiments 8)."""
 
-COLOURS = {"lap": "#35b779", "standard": "#31688e"}
-"""The published pair, apart in lightness too; other methods take the next of `OTHER_COLOURS`."""
+Dash = str | tuple[float, tuple[float, ...]]
 
-OTHER_COLOURS = ["#cc5500", "#440154", "#b8a100", "#8c6bb1", "#7f7f7f", "#e0529c"]
-DASHES = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3))]
-MARKERS = ["o", "X", "s", "^", "D", "v"]
+
+class Look(NamedTuple):
+    """How a line looks; no two columns of a figure are alike, without colours neither."""
+
+    colour: str
+    dash: Dash
+    marker: str
+
+
+LOOKS = {
+    "lap": Look("#35b779", "-", "o"),
+    "standard": Look("#31688e", "--", "X"),
+    "arfl": Look("#cc5500", ":", "s"),
+    "idpa": Look("#440154", "-.", "^"),
+    "coteaching": Look("#b8a100", (0, (5, 1, 1, 1, 1, 1)), "D"),
+    "cdr": Look("#8c6bb1", (0, (1, 3)), "v"),
+    "nls": Look("#7f7f7f", (0, (8, 2)), "P"),
+}
+"""The published pair and the rivals, apart in lightness too: a method looks the same in every figure."""
+
+COLOURS = ["#cc5500", "#440154", "#b8a100", "#8c6bb1", "#7f7f7f", "#e0529c"]
+DASHES: list[Dash] = ["-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1))]
+MARKERS = ["o", "X", "s", "^", "D", "v", "P"]
+"""For other columns; as many as share no divisor, so that a look comes again after all others."""
 CORRUPT, CLEAN = "#cc5500", "#31688e"
 
 _METADATA: dict[str, dict[str, None]] = {
@@ -66,7 +87,7 @@ def as_png(figure: Figure) -> bytes:
     return held.getvalue()
 
 
-def colours_of(methods: Sequence[str]) -> dict[str, str]:
-    """A colour for each method."""
-    others = iter(OTHER_COLOURS * (1 + len(methods) // len(OTHER_COLOURS)))
-    return {method: COLOURS.get(method) or next(others) for method in methods}
+def looks_of(columns: Sequence[str]) -> dict[str, Look]:
+    """A look for each column: that of the method, else the next of all others."""
+    others = map(Look, itertools.cycle(COLOURS), itertools.cycle(DASHES), itertools.cycle(MARKERS))
+    return {column: LOOKS.get(column) or next(others) for column in columns}

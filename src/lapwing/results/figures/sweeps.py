@@ -9,23 +9,23 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, MaxNLocator
 
 from lapwing.errors import UserError
-from lapwing.results import tables
 from lapwing.results.artefact import Artefact, Cell
 from lapwing.results.beside import Beside, PublishedRow
 from lapwing.results.figures.curves import draw_curve
 from lapwing.results.figures.panels import (
     Cells,
     Material,
-    asked,
     columns_of,
     explain,
     grid,
     in_words,
     metric_label,
+    read,
+    say_at,
     say_nothing_was_run,
     symbol,
 )
-from lapwing.results.figures.style import CLEAN, CORRUPT, MARKERS, colours_of, style
+from lapwing.results.figures.style import CLEAN, CORRUPT, Look, looks_of, style
 from lapwing.results.layout import reading_in_words
 from lapwing.results.measures import Measured, measure, rows_of
 from lapwing.results.published import title_of
@@ -34,31 +34,40 @@ from lapwing.results.published import title_of
 
 
 def lines(artefact: Artefact, cells: Cells, material: Material) -> Figure:
-    """Draw the first reading against the last axis of the rows: a line per column ± one deviation.
+    """Draw the metric against the last axis of the rows: a line per column ± one deviation.
 
-    Published means stand beside ours, hollow and with bars. A panel per value of the other row axes.
+    Published means stand beside ours, hollow and with bars. A panel per reading and value of the other row
+    axes. Cells that were not run leave a gap, and words.
     """
-    frame = tables.build(
-        artefact, cells, material.results, material.runs, material.published, material.scale, material.sources
-    )
     *others, axis = artefact.rows
-    values = frame[(frame["quantity"] == "value") & (frame["reading"] == artefact.readings[0])]
-    values = values.assign(**{axis: _numbers(values[axis], artefact, axis)})
-    panels = dict(iter(values.groupby(others, sort=False))) if others else {(): values}
-    across = min(3, max(1, len(panels)))
-    columns = columns_of(artefact, [Cell.read(cell) for cell in cells])
+    every = read(cells)
+    columns = columns_of(artefact, every)
+    values = _values(artefact, cells, material, columns)
+    panels = dict(iter(values.groupby([*others, "reading"], sort=False)))
+    readings = len(artefact.readings)
+    across = max(1, min(3, len(panels) if readings == 1 else readings))
     with style():
         figure, places = grid(-(-len(panels) // across), across, artefact, material.scale, (3.9, 2.4))
         flat = [place for row in places for place in row]
-        for (point, rows), panel in zip(panels.items(), flat, strict=False):
-            title = ", ".join(map(in_words, others, point)) if len(panels) > 1 else ""
+        for ((*point, reading), rows), panel in zip(panels.items(), flat, strict=False):
             _draw_lines(panel, rows, artefact, columns)
-            label = metric_label(artefact.shown_of(Cell.read(cells[0])))
-            panel.set(title=title, xlabel=f"Number of {title_of(axis)}", ylabel=label)
+            label = metric_label(artefact.shown_of(every[0]))
+            panel.set(
+                title=", ".join(map(in_words, others, point)),
+                xlabel=f"Number of {title_of(axis)}" if axis.startswith("n_") else symbol(axis),
+                ylabel=f"{label},\n{reading_in_words(str(reading))}",
+            )
         for unused in flat[max(1, len(panels)) :]:
             unused.set_axis_off()
         explain(figure, flat, artefact)
     return figure
+
+
+def _values(artefact: Artefact, cells: Cells, material: Material, columns: Sequence[str]) -> pd.DataFrame:
+    """The means of the columns; the last axis of the rows as numbers."""
+    frame, axis = material.frame(artefact, cells), artefact.rows[-1]
+    values = frame[(frame["quantity"] == "value") & frame[artefact.columns].isin(columns)]
+    return values.assign(**{axis: _numbers(values[axis], artefact, axis)})
 
 
 def _numbers(values: "pd.Series[float]", artefact: Artefact, axis: str) -> "pd.Series[float]":
@@ -72,28 +81,48 @@ def _numbers(values: "pd.Series[float]", artefact: Artefact, axis: str) -> "pd.S
 
 
 def _draw_lines(panel: Axes, rows: pd.DataFrame, artefact: Artefact, columns: Sequence[str]) -> None:
-    axis, colours = artefact.rows[-1], colours_of(columns)
+    axis, looks = artefact.rows[-1], looks_of(columns)
     beside = 0.012 * float(np.ptp(rows[axis])) if len(rows) else 0.0
     for number, column in enumerate(columns):
         of_column = rows[rows[artefact.columns] == column].set_index(axis).sort_index()
-        ours = of_column[of_column["status"] == "run"]
-        colour, name = colours[column], title_of(column)
-        if len(ours):
-            draw_curve(panel, ours["mean"].astype(float), ours["std"].astype(float), name, colour, number)
+        look, name = looks[column], title_of(column)
+        if (of_column["status"] == "run").any():  # the means of the others are NaN: a gap
+            mean, std = of_column["mean"].astype(float), of_column["std"].astype(float)
+            draw_curve(panel, mean, std, name, look, number)
         theirs = of_column.dropna(subset=["published_mean"])
         if len(theirs):
-            places = theirs.index + beside * (1 + number)
-            panel.errorbar(
-                places, theirs["published_mean"], yerr=theirs["published_std"].fillna(0.0), fmt="none",
-                ecolor=colour, elinewidth=0.8, capsize=2,
-            )  # fmt: skip
-            panel.plot(
-                places, theirs["published_mean"], linestyle="none", marker=MARKERS[number % len(MARKERS)],
-                markerfacecolor="white", markeredgecolor=colour, label=f"{name}, published",
-            )  # fmt: skip
+            _draw_published(panel, theirs, beside * (1 + number), f"{name}, published", look)
     panel.xaxis.set_major_locator(FixedLocator(sorted(rows[axis].unique())))
-    if not panel.lines:
+    ran = rows["status"] == "run"
+    if ran.any():
+        for place in sorted(rows.loc[~ran, axis].unique()):
+            there = rows[~ran & (rows[axis] == place)]
+            say_at(panel, place, _what_is_missing(there, artefact, columns))
+    elif len(panel.lines):
+        panel.text(0.5, 0.5, "not run", ha="center", transform=panel.transAxes, color="0.4")
+    else:
         say_nothing_was_run(panel)
+
+
+def _draw_published(panel: Axes, theirs: pd.DataFrame, beside: float, label: str, look: Look) -> None:
+    """Hollow marks with bars, a little beside ours."""
+    places = theirs.index + beside
+    panel.errorbar(
+        places, theirs["published_mean"], yerr=theirs["published_std"].fillna(0.0), fmt="none",
+        ecolor=look.colour, elinewidth=0.8, capsize=2,
+    )  # fmt: skip
+    panel.plot(
+        places, theirs["published_mean"], linestyle="none", marker=look.marker, markerfacecolor="white",
+        markeredgecolor=look.colour, label=label,
+    )  # fmt: skip
+
+
+def _what_is_missing(there: pd.DataFrame, artefact: Artefact, columns: Sequence[str]) -> str:
+    """`not run` where it is said of all columns, else of which."""
+    said = dict(zip(there[artefact.columns], there["status"], strict=True))
+    if len(said) == len(columns) and len(set(said.values())) == 1:
+        return str(next(iter(said.values())))
+    return ", ".join(f"{title_of(column)}: {status}" for column, status in said.items())
 
 
 # -- boxes ---------------------------------------------------------------------------------------------
@@ -104,10 +133,10 @@ def boxes(artefact: Artefact, cells: Cells, material: Material) -> Figure:
 
     Published means stand beside, with one deviation to each side.
     """
-    chosen = asked(cells)
-    measured = measure(artefact, chosen, material.results, material.runs, material.sources)
+    every = read(cells)
+    measured = measure(artefact, every, material.results, material.runs, material.sources)
     published = Beside.read(artefact, material.published)
-    rows = rows_of(artefact, chosen)
+    rows = rows_of(artefact, every)
     with style():
         across = max(1, len(rows))
         figure, places = grid(len(artefact.readings), across, artefact, material.scale, (2.7, 2.1))
@@ -116,7 +145,7 @@ def boxes(artefact: Artefact, cells: Cells, material: Material) -> Figure:
                 _draw_boxes(panel, row, measured, published.row(row), reading)
                 panel.set_xlabel(", ".join(symbol(str(value)) for value in point))
             if rows:
-                metric = artefact.shown_of(chosen[0])
+                metric = artefact.shown_of(every[0])
                 _share_height(panels)
                 panels[0].set_ylabel(f"{metric_label(metric)},\n{reading_in_words(reading)}")
             else:
@@ -128,11 +157,11 @@ def boxes(artefact: Artefact, cells: Cells, material: Material) -> Figure:
 def _draw_boxes(
     panel: Axes, row: Mapping[str, Cell], measured: Measured, published: PublishedRow, reading: str
 ) -> None:
+    values = {column: list(measured.values(row, column, reading).values()) for column in row}
     for place, column in enumerate(row):
-        values = list(measured.values(row, column, reading).values())
-        if values:
+        if values[column]:
             panel.boxplot(
-                [values], positions=[place], widths=0.5, patch_artist=True, manage_ticks=False,
+                [values[column]], positions=[place], widths=0.5, patch_artist=True, manage_ticks=False,
                 boxprops={"facecolor": "#a9c4dc", "edgecolor": CLEAN},
                 medianprops={"color": "black"}, whiskerprops={"color": CLEAN}, capprops={"color": CLEAN},
                 flierprops={"marker": ".", "markersize": 4, "markeredgecolor": CLEAN},
@@ -144,11 +173,19 @@ def _draw_boxes(
                 markerfacecolor="white", color=CORRUPT, elinewidth=0.9, capsize=1.5,
                 label="published mean ± deviation",
             )  # fmt: skip
+    _say_what_was_not_run(panel, [place for place, column in enumerate(row) if not values[column]])
     panel.set_xticks(range(len(row)), [_short(column) for column in row])
     panel.set_xlim(-0.6, len(row) - 0.4)
     panel.yaxis.set_major_locator(MaxNLocator(6))
-    if not panel.patches and not panel.lines:
+
+
+def _say_what_was_not_run(panel: Axes, places: Sequence[int]) -> None:
+    """Once in a panel without any box, else where a box is missing."""
+    if not panel.patches:
         panel.text(0.5, 0.5, "not run", ha="center", transform=panel.transAxes, color="0.4")
+        return
+    for place in places:
+        say_at(panel, place, "not run")
 
 
 def _share_height(panels: Sequence[Axes]) -> None:
