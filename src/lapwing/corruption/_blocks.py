@@ -1,14 +1,17 @@
 """Label corruptions that look at many labels at a time: at a block of one source, or at a mixed batch."""
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from lapwing.corruption.base import Decision, Samples
+from lapwing.corruption.base import Corruption, Decision, Samples
 from lapwing.errors import UserError
 from lapwing.files import Array
 from lapwing.schema import Closed
+
+Draw = Callable[[np.random.Generator, Array], Array]
+"""(generator, labels of a block) → labels that its corrupted samples get."""
 
 
 class FormOptions(Closed):
@@ -19,27 +22,35 @@ class FormOptions(Closed):
     many sources, drawn anew in every step (lap-core 4.4)."""
 
 
-def in_blocks(options: FormOptions) -> bool:
-    """Whether the sources must be assigned in blocks."""
+def relabelling(title: str, version: int, draw: Draw, redraw: Callable[[Any, Any], Any]) -> Corruption:
+    """A corruption of labels: `draw` makes those of a block, `redraw` those of a batch."""
+
+    def decide(options: FormOptions, samples: Samples) -> Decision:
+        if options.form == "batch":  # labels stay: they are drawn during training, by a rule
+            return Decision(samples.targets, {"label_rule": samples.rule()})
+        return _relabelled(samples, draw)
+
+    return Corruption(
+        title=title,
+        version=version,
+        Options=FormOptions,
+        decide=decide,
+        check=_check_classes,
+        redraw=redraw,
+        in_blocks=_in_blocks,
+    )
+
+
+def _in_blocks(options: FormOptions) -> bool:
     return options.form == "block"
 
 
-def check_classes(options: FormOptions, input_shape: tuple[int, ...], classes: int | None) -> None:
-    """Refuse data without classes."""
+def _check_classes(options: FormOptions, input_shape: tuple[int, ...], classes: int | None) -> None:
     if classes is None:
         raise UserError("labels of a batch are flipped or shuffled among classes, and here are none.")
 
 
-def decide(
-    options: FormOptions, samples: Samples, draw: Callable[[np.random.Generator, Array], Array]
-) -> Decision:
-    """In the form `batch` labels stay: they are drawn during training, by a rule."""
-    if options.form == "batch":
-        return Decision(samples.targets, {"label_rule": samples.rule()})
-    return relabel_blocks(samples, draw)
-
-
-def relabel_blocks(samples: Samples, draw: Callable[[np.random.Generator, Array], Array]) -> Decision:
+def _relabelled(samples: Samples, draw: Draw) -> Decision:
     """Give the corrupted samples of each block the labels that `draw` makes of all labels of the block.
 
     The generator is seeded with the block's first position plus the run's seed, so that labels are a

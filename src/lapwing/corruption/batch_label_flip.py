@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lapwing.corruption._blocks import FormOptions, check_classes, decide, in_blocks
-from lapwing.corruption.base import Corruption, Decision, Samples
+from lapwing.corruption._blocks import relabelling
 from lapwing.files import Array
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def _decide(options: FormOptions, samples: Samples) -> Decision:
-    return decide(options, samples, _one_for_all)
 
 
 def _one_for_all(generator: np.random.Generator, labels: Array) -> Array:
@@ -28,12 +23,4 @@ def _redraw(labels: Tensor, uniform: Tensor) -> Tensor:
     return labels.gather(1, place).expand_as(labels)
 
 
-CORRUPTION = Corruption(
-    title="Batch Label Flip",
-    version=2,
-    Options=FormOptions,
-    decide=_decide,
-    check=check_classes,
-    redraw=_redraw,
-    in_blocks=in_blocks,
-)
+CORRUPTION = relabelling("Batch Label Flip", version=2, draw=_one_for_all, redraw=_redraw)

@@ -6,16 +6,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lapwing.corruption._blocks import FormOptions, check_classes, decide, in_blocks
-from lapwing.corruption.base import Corruption, Decision, Samples
+from lapwing.corruption._blocks import relabelling
 from lapwing.files import Array
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def _decide(options: FormOptions, samples: Samples) -> Decision:
-    return decide(options, samples, _shuffled)
 
 
 def _shuffled(generator: np.random.Generator, labels: Array) -> Array:
@@ -29,12 +24,4 @@ def _redraw(labels: Tensor, uniform: Tensor) -> Tensor:
     return labels.gather(1, uniform.argsort(1))
 
 
-CORRUPTION = Corruption(
-    title="Batch Label Shuffle",
-    version=2,
-    Options=FormOptions,
-    decide=_decide,
-    check=check_classes,
-    redraw=_redraw,
-    in_blocks=in_blocks,
-)
+CORRUPTION = relabelling("Batch Label Shuffle", version=2, draw=_shuffled, redraw=_redraw)

@@ -270,7 +270,7 @@ class HeldOut:
 
     test: TestData
     validation: TrainingData | None = None
-    """What the study leaves aside, corrupted as the training data are."""
+    """What the study leaves aside, corrupted as a training set of its own; labels of every step are true."""
 
 
 def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tuple[Training, HeldOut]:
