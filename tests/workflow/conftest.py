@@ -56,7 +56,7 @@ class Project:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=1200,  # everything at demo scale, on a machine that is busy
             check=False,
         )
         text = done.stdout + done.stderr
