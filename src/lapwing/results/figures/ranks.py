@@ -31,15 +31,17 @@ def ranks(artefact: Artefact, cells: Cells, material: Material) -> Figure:
         figure, places = grid(len(groups), 1, artefact, material.scale, (7.0, height))
         for (group, means), (panel,) in zip(groups.items(), places, strict=False):
             found = leaderboard.ranks_of(means, artefact, every)
-            _draw(panel, means, found, _title(artefact, group, means))
+            _draw(panel, means, found, _title(artefact, group, means, len(found)))
         if not groups:
             say_nothing_was_run(places[0][0])
     return figure
 
 
-def _title(artefact: Artefact, group: Any, means: pd.DataFrame) -> str:
-    """Which rows, how many, and whether their ranks differ at all."""
+def _title(artefact: Artefact, group: Any, means: pd.DataFrame, ranked: int) -> str:
+    """Which rows, how many, and whether the ranks of the `ranked` columns differ at all."""
     named = f"{title_of(group)} {title_of(artefact.rows[0]).lower()}: " if len(artefact.rows) > 1 else ""
+    if ranked < 2:
+        return named.removesuffix(": ")
     chance = friedman(means)
     tested = f", Friedman test p = {chance:.2g}" if chance == chance else ""
     return f"{named}mean rank (1 = best) over n = {len(means)} rows{tested}"
