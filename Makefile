@@ -21,7 +21,7 @@ demo-all: .venv/workflow.txt
 	@echo "Report: outputs/demo/report.html"
 
 test: check
-	@$(BIN)/python -m pytest --numprocesses 2
+	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 check: .venv/develop.txt
 	@$(BIN)/ruff check .
