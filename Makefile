@@ -2,6 +2,7 @@
 # make demo-all  every artefact at demo scale
 # make test    environment, then linters, types and tests
 # make check   linters and types alone
+# make text    the environment of the text stage with the last torchtext (.venv-text, 5 GB more)
 # make locks   new versions into envs/*.txt (needs uv)
 # make clean   removes what was made, the environment and finished runs included
 
@@ -9,7 +10,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-all test check locks clean
+.PHONY: demo demo-all test check text locks clean
 
 demo: .venv/workflow.txt
 	@$(BIN)/snakemake --cores all --config scale=demo --logger rich
@@ -36,9 +37,16 @@ check: .venv/develop.txt
 .venv/%.txt: envs/%.txt pyproject.toml
 	@PYTHON="$(PYTHON)" sh envs/install.sh $<
 
+# Not needed for anything but to show that both releases of torchtext give the same.
+text: .venv-text/text.lock.txt
+
+.venv-text/text.lock.txt: envs/text.lock.txt pyproject.toml
+	@PYTHON="$(PYTHON)" sh envs/install.sh $< .venv-text
+
 locks:
 	uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --quiet --upgrade envs/workflow.in --output-file envs/workflow.txt
 	uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --quiet --upgrade envs/develop.in --output-file envs/develop.txt
+	uv pip compile --generate-hashes --python-version 3.11 --no-header --quiet --upgrade envs/text.in --output-file envs/text.lock.txt
 
 clean:
-	rm -rf .venv .snakemake resources $(filter-out outputs/README.md,$(wildcard outputs/*))
+	rm -rf .venv .venv-text .snakemake resources $(filter-out outputs/README.md,$(wildcard outputs/*))

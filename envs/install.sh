@@ -1,8 +1,9 @@
 #!/bin/sh
-# Installs a lock and Lapwing itself into .venv; says in one sentence what is missing.
-#   PYTHON=python3 sh envs/install.sh envs/workflow.txt
+# Installs a lock and Lapwing itself into an environment, by default .venv; says in one sentence what is missing.
+#   PYTHON=python3 sh envs/install.sh envs/workflow.txt [.venv]
 set -eu
 lock=$1
+folder=${2:-.venv}
 
 fail() {
     echo "lapwing: $1" >&2
@@ -18,8 +19,8 @@ command -v git >/dev/null ||
 "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
     fail "$PYTHON has no venv module; install it with: apt-get install python3-venv"
 
-.venv/bin/python -m pip --version >/dev/null 2>&1 || "$PYTHON" -m venv --clear .venv  # also after an interrupted attempt
-echo "Installing $lock into .venv (about 5 GB with PyTorch's CUDA builds, some minutes the first time)."
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
-.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-cp "$lock" ".venv/$(basename "$lock")"
+"$folder/bin/python" -m pip --version >/dev/null 2>&1 || "$PYTHON" -m venv --clear "$folder"  # also after an interrupted attempt
+echo "Installing $lock into $folder (about 5 GB with PyTorch's CUDA builds, some minutes the first time)."
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --requirement "$lock"
+"$folder/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+cp "$lock" "$folder/$(basename "$lock")"
