@@ -11,4 +11,5 @@ with logged(snakemake.log[0]):
         mirrors=[Path(folder) for folder in data["mirror"]],
         offline=data["offline"],
         accepted=data["accept"],
+        part=snakemake.config["scale"] == "subset",
     )

@@ -4,4 +4,5 @@ from lapwing.datasets.prepare import prepare
 from lapwing.errors import logged
 
 with logged(snakemake.log[0]):
-    prepare(snakemake.params.dataset, Path(snakemake.input[0]), Path(snakemake.output[0]))
+    part = snakemake.config["scale"] == "subset"
+    prepare(snakemake.params.dataset, Path(snakemake.input[0]), Path(snakemake.output[0]), part=part)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import hypothesis.extra.numpy as hnp
 import numpy as np
 import pandas as pd
 import pytest
+import safetensors.numpy
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -112,6 +114,61 @@ def test_any_arrays_come_back_bit_for_bit(
         assert read[name].shape == array.shape
         assert read[name].dtype == array.dtype.newbyteorder("=")
         assert read[name].tobytes() == array.astype(read[name].dtype).tobytes()
+
+
+def streamed(array: np.ndarray, cuts: list[int]) -> files.Streamed:
+    """The array in chunks that end at the cuts."""
+    return files.Streamed(array.shape, array.dtype, lambda: iter(np.split(array, sorted(cuts))))
+
+
+@given(
+    arrays=st.dictionaries(
+        st.sampled_from(["a", "b", "c"]),
+        hnp.arrays(DTYPES, hnp.array_shapes(min_dims=1, min_side=0, max_dims=3, max_side=5)),
+        min_size=1,
+    ),
+    cuts=st.lists(st.integers(0, 5), max_size=3),
+)
+def test_streamed_arrays_are_read_as_if_they_had_been_whole(
+    arrays: dict[str, np.ndarray], cuts: list[int], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("streamed")
+    arrays = {name: array.astype(array.dtype.newbyteorder("=")) for name, array in arrays.items()}
+    files.write_arrays(folder / "whole", arrays, ABOUT)
+    name = next(iter(arrays))
+    files.write_arrays(folder / "streamed", {**arrays, name: streamed(arrays[name], cuts)}, ABOUT)
+    assert files.content_hash(folder / "streamed") == files.content_hash(folder / "whole")
+    read, about = files.read_arrays(folder / "streamed")
+    assert about == ABOUT
+    theirs = safetensors.numpy.load_file(folder / "streamed")
+    for key, array in arrays.items():
+        assert read[key].tobytes() == theirs[key].tobytes() == array.tobytes()
+        assert read[key].shape == theirs[key].shape == array.shape
+
+
+@pytest.mark.parametrize(
+    ("chunks", "what"),
+    [
+        ([np.zeros((2, 3), np.uint8)], "its chunks have 2 rows, expected 4"),
+        ([np.zeros((4, 2), np.uint8)], "a chunk is uint8 (4, 2), expected uint8 (4, 3)"),
+        ([np.zeros((4, 3), np.int8)], "a chunk is int8 (4, 3), expected uint8 (4, 3)"),
+    ],
+)
+def test_chunks_that_are_not_what_was_announced_leave_no_file(
+    chunks: list[np.ndarray], what: str, tmp_path: Path
+) -> None:
+    array = files.Streamed((4, 3), np.uint8, lambda: iter(chunks))
+    with pytest.raises(ValueError, match=re.escape(f"inputs: {what}")):
+        files.write_arrays(tmp_path / "file", {"inputs": array}, {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_arrays_that_are_read_can_be_written_to_and_the_file_stays(tmp_path: Path) -> None:
+    files.write_arrays(tmp_path / "file", {"numbers": np.arange(4)}, {})
+    read, _ = files.read_arrays(tmp_path / "file")
+    read["numbers"][0] = 9
+    again, _ = files.read_arrays(tmp_path / "file")
+    assert again["numbers"].tolist() == [0, 1, 2, 3]
 
 
 def test_views_of_arrays_come_back_as_what_they_show(tmp_path: Path) -> None:

@@ -7,8 +7,12 @@ safetensors, tables in parquet, everything else in JSON.
 import contextlib
 import hashlib
 import json
+import mmap
 import os
-from collections.abc import Iterator, Mapping
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
@@ -138,9 +142,27 @@ def _hash_of_json(content: Any) -> str:
 # -- arrays ----------------------------------------------------------------------------------------
 
 
-def write_arrays(path: Path, arrays: Mapping[str, Array], about: About) -> None:
-    """Write named arrays and what made them as one safetensors file."""
-    whole = {name: _as_stored(array) for name, array in arrays.items()}
+@dataclass(frozen=True)
+class Streamed:
+    """An array that is never in memory whole: its chunks follow one another along the first axis."""
+
+    shape: tuple[int, ...]
+    dtype: npt.DTypeLike
+    chunks: Callable[[], Iterator[Array]]
+    """Called once, when the array is written."""
+
+
+def write_arrays(path: Path, arrays: Mapping[str, Array | Streamed], about: About) -> None:
+    """Write named arrays and what made them as one safetensors file.
+
+    Raises:
+        UserError: the file cannot be written.
+        ValueError: the chunks of a streamed array are not what it says.
+    """
+    if any(isinstance(array, Streamed) for array in arrays.values()):
+        _write_streamed(path, arrays, about)
+        return
+    whole = {name: _as_stored(array) for name, array in arrays.items() if not isinstance(array, Streamed)}
     # One metadata key: safetensors writes several in an order that changes from run to run.
     metadata = {"lapwing": canonical(_header(about, _hash_of_arrays(whole)))}
     with written_aside(path) as aside:
@@ -155,8 +177,67 @@ def _as_stored(array: Array) -> Array:
     return np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
 
 
+_DTYPES = {
+    "BOOL": "|b1",
+    **{f"I{8 * size}": f"{'|' if size == 1 else '<'}i{size}" for size in (1, 2, 4, 8)},
+    **{f"U{8 * size}": f"{'|' if size == 1 else '<'}u{size}" for size in (1, 2, 4, 8)},
+    **{f"F{8 * size}": f"<f{size}" for size in (2, 4, 8)},
+}
+"""How safetensors calls the types of arrays."""
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+
+
+def _write_streamed(path: Path, arrays: Mapping[str, Array | Streamed], about: About) -> None:
+    """The file that safetensors itself would write, chunk by chunk; the hash is put in at the end.
+
+    Bodies lie in order of falling item size, so that each is aligned; they are written in order of name,
+    in which the hash goes through them.
+    """
+    types = {name: np.dtype(array.dtype) for name, array in arrays.items()}
+    sizes = {name: prod(array.shape) * types[name].itemsize for name, array in arrays.items()}
+    entries, end = {}, 0
+    for name in sorted(arrays, key=lambda name: (-types[name].itemsize, name)):
+        code, begin, end = _CODES[types[name].str], end, end + sizes[name]
+        entries[name] = {"dtype": code, "shape": list(arrays[name].shape), "data_offsets": [begin, end]}
+
+    def header(digest: str) -> bytes:
+        metadata = {"lapwing": canonical(_header(about, digest))}
+        text = json.dumps({"__metadata__": metadata, **entries}).encode()
+        text += b" " * (-len(text) % 8)
+        return struct.pack("<Q", len(text)) + text
+
+    digest = hashlib.sha256()
+    with written_aside(path) as aside, aside.open("wb") as file:
+        bodies = file.write(header(digest.hexdigest()))
+        for name in sorted(arrays):
+            array = arrays[name]
+            digest.update(_described(name, types[name], array.shape))
+            file.seek(bodies + entries[name]["data_offsets"][0])
+            for chunk in _chunks(name, array):
+                digest.update(chunk)
+                file.write(chunk)
+        file.seek(0)
+        file.write(header(digest.hexdigest()))  # as long as the one before
+
+
+def _chunks(name: str, array: Array | Streamed) -> Iterator[memoryview]:
+    """The bytes of an array, checked to be as many as it says, of its type and row shape."""
+    dtype, rows = np.dtype(array.dtype), 0
+    for chunk in array.chunks() if isinstance(array, Streamed) else [array]:
+        if chunk.dtype != dtype or chunk.shape[1:] != array.shape[1:]:
+            what = f"a chunk is {chunk.dtype} {chunk.shape}, expected {dtype} {array.shape}"
+            raise ValueError(f"{name}: {what}")
+        rows += len(chunk)
+        yield _as_stored(chunk).reshape(-1).view(np.uint8).data
+    if rows != array.shape[0]:
+        raise ValueError(f"{name}: its chunks have {rows} rows, expected {array.shape[0]}")
+
+
 def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """The arrays of a file, and its `about`.
+
+    The arrays are memory-mapped: their pages come and go as memory allows, and writing to an array changes a
+    private copy of them.
 
     Raises:
         DamagedFile: it is not what was written.
@@ -164,7 +245,7 @@ def read_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     """
     header = _read_header(path)
     with _reading(path):
-        arrays = safetensors.numpy.load_file(path)
+        arrays = _mapped(path)
     if _hash_of_arrays(arrays) != header["sha256"]:
         raise DamagedFile(path, "its content does not match its hash")
     return arrays, header["about"]
@@ -185,13 +266,33 @@ def _read_header(path: Path) -> dict[str, Any]:
         return _checked(json.loads(file.metadata()["lapwing"]))
 
 
+def _mapped(path: Path) -> dict[str, Array]:
+    """The arrays of a safetensors file whose header was found to be whole."""
+    with path.open("rb") as file:
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    [length] = struct.unpack("<Q", content[:8])
+    entries = json.loads(content[8 : 8 + length])
+    entries.pop("__metadata__")
+    arrays: dict[str, Array] = {}
+    for name, entry in entries.items():
+        begin, end = entry["data_offsets"]
+        dtype, shape = np.dtype(_DTYPES[entry["dtype"]]), tuple(entry["shape"])
+        body = memoryview(content)[8 + length + begin :] if end > begin else None
+        arrays[name] = np.ndarray(shape, dtype, body)
+    return arrays
+
+
 def _hash_of_arrays(arrays: Mapping[str, Array]) -> str:
     digest = hashlib.sha256()
     for name in sorted(arrays):
         array = arrays[name]
-        digest.update(f"{name} {array.dtype.str} {array.shape} ".encode())
+        digest.update(_described(name, array.dtype, array.shape))
         digest.update(array.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
+
+
+def _described(name: str, dtype: np.dtype[Any], shape: tuple[int, ...]) -> bytes:
+    return f"{name} {dtype.str} {shape} ".encode()
 
 
 # -- tables ----------------------------------------------------------------------------------------

@@ -83,7 +83,7 @@ def test_bomb_in_a_long_name_is_refused(tmp_path: Path) -> None:
         file.write(info.tobuf(tarfile.GNU_FORMAT))
         for _ in range(40):
             file.write(bytes(2**20))
-    assert "it unpacks to more than" in refusal(stream.getvalue(), tmp_path)
+    assert "a header says an impossible size" in refusal(stream.getvalue(), tmp_path)
 
 
 def test_archive_without_the_expected_member_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from lapwing.datasets import fashion_mnist, remote
+from lapwing.datasets.archive import read_members
 from lapwing.datasets.base import Dataset, Member, RemoteFile, Terms
 from lapwing.datasets.download import check_available, download, download_files, missing_step
 from lapwing.datasets.raw import read_manifest, verify
@@ -619,4 +620,70 @@ def test_kill_before_the_last_rename_loses_nothing(
     assert not folder.exists()
     fetch(replace(dataset), folder, offline=True)
     assert len(server.asked) == 1
+    verify(dataset, folder)
+
+
+# -- archives that are kept whole --------------------------------------------------------------------
+
+
+def tree_of(content: bytes, *urls: str, **more: Any) -> RemoteFile:
+    return file_of(content, *urls, name="set.tar.gz", tree="set", **more)
+
+
+TREE = {"set/a/1.txt": b"one", "set/b/2.txt": b"two"}
+
+
+def put(folder: Path, files: dict[str, bytes]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+
+
+def members_of(archive: Path) -> dict[str, bytes]:
+    return dict(read_members(archive, lambda name: True))
+
+
+def test_archive_with_a_tree_is_kept_whole(server: Server, folder: Path) -> None:
+    official = tar_of(TREE)
+    fetch(dataset_of(tree_of(official, server.says("/set.tar.gz", whole(official)))), folder)
+    assert (folder / "set.tar.gz").read_bytes() == official
+    assert members_of(folder / "set.tar.gz") == TREE
+
+
+def test_unpacked_tree_in_a_mirror_stands_for_its_archive(folder: Path, tmp_path: Path) -> None:
+    put(tmp_path / "mirror" / "small-set", TREE)
+    dataset = dataset_of(tree_of(tar_of(TREE)))
+    for _ in range(2):  # the second time the folder is found complete
+        fetch(dataset, folder, [tmp_path / "mirror"], offline=True)
+        assert members_of(folder / "set.tar.gz") == TREE
+        assert read_manifest(folder)["set.tar.gz"]["packed"] is True
+    verify(dataset, folder)
+
+
+def test_damaged_packed_archive_is_noticed_and_packed_anew(folder: Path, tmp_path: Path) -> None:
+    put(tmp_path / "mirror" / "small-set", TREE)
+    dataset = dataset_of(tree_of(tar_of(TREE)))
+    fetch(dataset, folder, [tmp_path / "mirror"], offline=True)
+    content = (folder / "set.tar.gz").read_bytes()
+    (folder / "set.tar.gz").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(UserError, match="is damaged"):
+        verify(dataset, folder)
+    fetch(dataset, folder, [tmp_path / "mirror"], offline=True)
+    assert (folder / "set.tar.gz").read_bytes() == content
+
+
+@pytest.mark.parametrize("kind", ["archive", "folder"])
+def test_part_of_an_archive_is_taken_only_where_a_part_is_enough(
+    kind: str, folder: Path, tmp_path: Path
+) -> None:
+    mirror, some = tmp_path / "mirror", {"set/a/1.txt": b"one"}
+    path = "pieces/some.tar.gz" if kind == "archive" else "pieces/some"
+    content = {path: tar_of(some)} if kind == "archive" else {f"{path}/a/1.txt": b"one"}
+    put(mirror, content)
+    dataset = dataset_of(tree_of(tar_of(TREE), parts=(path,)))
+    assert "lacks set.tar.gz or its folder set" in refusal(dataset, folder, [mirror], offline=True)
+    assert "lacks set.tar.gz" in (missing_step("small", dataset, [mirror], True, []) or "")
+    assert missing_step("small", dataset, [mirror], True, [], part=True) is None
+    fetch(dataset, folder, [mirror], offline=True, part=True)
+    assert members_of(folder / "set.tar.gz") == some
     verify(dataset, folder)

@@ -1,14 +1,21 @@
-"""Unpack the expected members of a tar archive, and nothing else.
+"""Read, unpack and pack archives: tar, gzipped tar and zip, told apart by what they hold, not by their names.
 
-The archive decides no path: members are written under their declared names. Links, devices, names
-that lead out of the archive, and more bytes than declared are refused, as tarfile's `data` filter
-does, which early releases of Python 3.11 lack.
+The archive decides no path: members are written under their declared names. Links, devices, names that
+lead out of the archive, encrypted members, a name that comes twice, and more bytes than expected are
+refused; so is whatever is damaged or cut off, which Python's own tarfile takes for the end.
 """
 
+import contextlib
+import functools
 import gzip
+import shutil
+import stat
+import struct
 import tarfile
+import zipfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
@@ -19,6 +26,29 @@ from lapwing.files import written_aside
 SLACK = 16 * MIB
 """Bytes that an archive may hold beside its expected members: headers, a readme."""
 
+LONGEST_NAME = MIB
+"""Bytes, at most, of what tells a long name in a tar: tarfile reads it into memory whole."""
+
+_LONG_NAMES = (
+    tarfile.GNUTYPE_LONGNAME,
+    tarfile.GNUTYPE_LONGLINK,
+    tarfile.XHDTYPE,
+    tarfile.XGLTYPE,
+    tarfile.SOLARIS_XHDTYPE,
+)
+
+_DAMAGE = (
+    tarfile.TarError,
+    gzip.BadGzipFile,
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    ValueError,
+    RuntimeError,
+    OverflowError,
+)
+
 
 class Refused(UserError):
     """An archive that is damaged, lacks a member, or holds what no honest one does."""
@@ -28,65 +58,194 @@ class Refused(UserError):
         super().__init__(f"{archive.name} was not unpacked: {why}.")
 
 
-class _Bounded:
-    """The unpacked bytes of a gzip file, up to a limit; for tarfile's streaming mode, which only reads."""
-
-    def __init__(self, archive: Path, file: gzip.GzipFile, limit: int) -> None:
-        self.archive, self.file, self.left, self.limit = archive, file, limit, limit
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes."""
-        if size > self.left + 1:
-            size = self.left + 1
-        chunk = self.file.read(size)
-        self.left -= len(chunk)
-        if self.left < 0:
-            raise Refused(self.archive, f"it unpacks to more than the {self.limit} bytes expected of it")
-        return chunk
-
-
 def unpack(archive: Path, members: Sequence[Member], into: Path) -> None:
-    """Write each of `members` of the gzipped tar `archive` to `into` under its name.
+    """Write each of `members` of `archive` to `into` under its name.
 
     Raises:
         UserError: the archive is damaged, lacks a member, or holds what no honest one does.
     """
     wanted = {member.name: member for member in members}
-    limit = sum(member.limit for member in members) + SLACK
+    total = sum(member.limit for member in members) + SLACK
     missing = set(wanted)
-    try:
-        with gzip.open(archive) as file, _tar(_Bounded(archive, file, limit)) as tar:
-            for info in tar:
-                _refuse_dishonest(archive, info)
-                if info.name in wanted:
-                    _write(archive, tar, info, wanted[info.name], into)
-                    missing.discard(info.name)
-    except (tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, UnicodeError, ValueError) as error:
-        raise Refused(archive, f"it is no whole archive ({error})") from None
+    with _entries(archive, total) as entries:
+        for entry in entries:
+            if entry.name in wanted:
+                entry.must_fit(archive, wanted[entry.name].limit)
+                target = into / entry.name
+                with entry.open() as content, written_aside(target) as aside, aside.open("wb") as file:
+                    shutil.copyfileobj(content, file, MIB)
+                missing.discard(entry.name)
     if missing:
         raise Refused(archive, f"it lacks {', '.join(sorted(missing))}")
 
 
-def _tar(stream: _Bounded) -> tarfile.TarFile:
-    return tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|")
+def read_members(
+    archive: Path, keep: Callable[[str], bool], *, largest: int = 16 * MIB, total: int = 8192 * MIB
+) -> Iterator[tuple[str, bytes]]:
+    """Name and content of those members that `keep` says yes to, in the order of the archive.
+
+    Args:
+        archive: a tar, gzipped tar or zip.
+        keep: told the name of a member, a path with "/" and without a leading "./".
+        largest: bytes of a member that is kept, at most.
+        total: bytes of all members together, kept or not, at most.
+
+    Raises:
+        UserError: while it is read: the archive is damaged, or holds what no honest one does.
+    """
+    with _entries(archive, total) as entries:
+        for entry in entries:
+            if keep(entry.name):
+                entry.must_fit(archive, largest)
+                with entry.open() as content:
+                    whole = content.read(entry.size)
+                yield entry.name, whole
 
 
-def _refuse_dishonest(archive: Path, info: tarfile.TarInfo) -> None:
-    path = PurePosixPath(info.name)
+def pack(folder: Path, tree: str, out: Path) -> None:
+    """Write all files below `folder` to the zip `out`, as `<tree>/<path below folder>`, uncompressed.
+
+    Equal folders give equal bytes: members are sorted, and times are left out.
+
+    Raises:
+        UserError: the folder holds no file, or something cannot be read or written.
+    """
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    if not paths:
+        raise UserError(f"{folder} holds no files to take the place of {out.name}.")
+    with written_aside(out) as aside, zipfile.ZipFile(aside, "w") as archive:
+        for name, path in sorted(paths.items()):
+            info = zipfile.ZipInfo(f"{tree}/{name}")
+            info.create_system, info.external_attr = 3, (stat.S_IFREG | 0o644) << 16  # as made on Unix
+            info.file_size = path.stat().st_size  # beforehand: it decides how large sizes are written
+            with path.open("rb") as source, archive.open(info, "w") as target:
+                shutil.copyfileobj(source, target, MIB)
+
+
+# -- what archives of each kind hold ---------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One plain file of an archive; it can be opened until the next one is asked for."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+    def must_fit(self, archive: Path, largest: int) -> None:
+        if self.size > largest:
+            raise Refused(
+                archive, f"its member {self.name!r} has {self.size} bytes, expected at most {largest}"
+            )
+
+
+@contextlib.contextmanager
+def _entries(archive: Path, total: int) -> Iterator[Iterator[_Entry]]:
+    """The plain files of an archive, in its order, as long as it is honest and has at most `total` bytes."""
+    with archive.open("rb") as file:
+        is_zip = file.read(2) == b"PK"
+    try:
+        with contextlib.closing(_of_zip(archive) if is_zip else _of_tar(archive, total)) as entries:
+            yield _bounded(archive, entries, total)
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise Refused(archive, f"it is no whole archive ({reason})") from None
+
+
+def _bounded(archive: Path, entries: Iterator[_Entry], total: int) -> Iterator[_Entry]:
+    """The same, as long as they are not too large together and each has a name of its own."""
+    names, left = set(), total
+    for entry in entries:
+        left -= entry.size
+        if left < 0:
+            raise _too_much(archive, total)
+        if entry.name in names:
+            raise Refused(archive, f"its member {entry.name!r} comes twice")
+        names.add(entry.name)
+        yield entry
+
+
+def _too_much(archive: Path, total: int) -> Refused:
+    return Refused(archive, f"it unpacks to more than the {total} bytes expected of it")
+
+
+def _honest_name(archive: Path, name: str, *, is_plain: bool) -> str:
+    """The name of a member in the one form that names are compared in."""
+    path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
-        raise Refused(archive, f"its member {info.name!r} would be written outside the folder")
-    if not (info.isreg() or info.isdir()):
-        raise Refused(archive, f"its member {info.name!r} is a link or a device")
+        raise Refused(archive, f"its member {name!r} would be written outside the folder")
+    if not is_plain:
+        raise Refused(archive, f"its member {name!r} is a link or a device")
+    return path.as_posix()
 
 
-def _write(archive: Path, tar: tarfile.TarFile, info: tarfile.TarInfo, member: Member, into: Path) -> None:
-    content: IO[bytes] | None = tar.extractfile(info)
-    if content is None:
-        raise Refused(archive, f"its member {info.name!r} is no file")
-    if info.size > member.limit:
-        raise Refused(
-            archive, f"its member {info.name!r} has {info.size} bytes, expected at most {member.limit}"
+# -- zip -------------------------------------------------------------------------------------------
+
+
+def _of_zip(archive: Path) -> Generator[_Entry, None, None]:
+    """The plain files of a zip; zipfile gives no more bytes than it says, and checks their CRC."""
+    with zipfile.ZipFile(archive) as whole:
+        for info in whole.infolist():
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            name = _honest_name(archive, info.filename, is_plain=kind in (0, stat.S_IFREG, stat.S_IFDIR))
+            if info.header_offset < 0:
+                raise zipfile.BadZipFile(f"{name!r} begins before it")
+            if info.flag_bits & 1:
+                raise Refused(archive, f"its member {name!r} is encrypted")
+            if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                # Of the other ways to compress, zipfile cannot bound what it holds in memory.
+                raise Refused(archive, f"its member {name!r} is neither stored nor deflated")
+            if not info.is_dir():
+                yield _Entry(name, info.file_size, functools.partial(whole.open, info))
+
+
+# -- tar -------------------------------------------------------------------------------------------
+
+
+class _Bounded:
+    """The bytes of a file up to a limit; for tarfile's streaming mode, which only reads."""
+
+    def __init__(self, archive: Path, file: IO[bytes], limit: int) -> None:
+        self.archive, self.file, self.left, self.limit = archive, file, limit, limit
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes."""
+        chunk = self.file.read(min(size, self.left + 1))
+        self.left -= len(chunk)
+        if self.left < 0:
+            raise _too_much(self.archive, self.limit)
+        return chunk
+
+
+class _Header(tarfile.TarInfo):
+    """A header that is read strictly: tarfile takes one that is damaged, or not there, for the end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
+        """The header in a block of 512 bytes."""
+        try:
+            info = super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if len(buf) == tarfile.BLOCKSIZE and not any(buf):
+                raise  # zeros: the end
+            raise tarfile.ReadError(f"a header is damaged: {error}") from None
+        if info.size < 0 or (info.size > LONGEST_NAME and info.type in _LONG_NAMES):
+            raise tarfile.ReadError("a header says an impossible size")
+        return info
+
+
+def _of_tar(archive: Path, total: int) -> Generator[_Entry, None, None]:
+    with archive.open("rb") as file:
+        is_gzipped = file.peek(2)[:2] == b"\x1f\x8b"
+        stream = _Bounded(
+            archive, cast(IO[bytes], gzip.GzipFile(fileobj=file)) if is_gzipped else file, total
         )
-    with written_aside(into / member.name) as aside, aside.open("wb") as file:
-        while chunk := content.read(MIB):
-            file.write(chunk)
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", tarinfo=_Header) as tar:
+            for info in tar:
+                name = _honest_name(archive, info.name, is_plain=info.isreg() or info.isdir())
+                if info.isreg():
+                    content = cast(Callable[[], IO[bytes]], functools.partial(tar.extractfile, info))
+                    yield _Entry(name, info.size, content)
+        while stream.read(MIB):
+            pass  # up to the end, where gzip keeps its checksum

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from lapwing.files import Array
+from lapwing.files import Array, Streamed
 
 MIB = 2**20
 
@@ -80,11 +80,20 @@ class Member(Content):
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteFile(Content):
-    """A file to fetch; of an archive only its `members` are kept."""
+    """A file to fetch; of an archive only its `members` are kept.
+
+    An archive of very many files is kept whole: it has a `tree` in place of members, and `read` goes through
+    it (`lapwing.datasets.archive.read_members`). Its format is told by its content, not by its name.
+    """
 
     urls: tuple[str, ...]
     """The official address first, then known copies."""
     members: tuple[Member, ...] = ()
+    tree: str = ""
+    """The folder inside the archive; a mirror may hold this folder in place of the archive."""
+    parts: tuple[str, ...] = ()
+    """Where a mirror may hold a part of an archive with a `tree`, from the mirror's root: an archive, or a
+    folder that stands for the tree. Used at scale `subset` only."""
 
     @property
     def kept(self) -> tuple[Content, ...]:
@@ -100,6 +109,22 @@ class Terms:
     """The word for `data.accept` in config.yaml."""
     address: str
     """Where they are to be read."""
+
+
+@dataclass(frozen=True)
+class Recording:
+    """How signals were recorded."""
+
+    leads: tuple[str, ...]
+    """The names of the channels, upper case."""
+    units: tuple[str, ...]
+    """Of each channel: mV."""
+    frequency: float
+    """Samples per second."""
+
+    def about(self) -> dict[str, Any]:
+        """What a prepared file says of it under `recording`."""
+        return {"leads": list(self.leads), "units": list(self.units), "frequency": self.frequency}
 
 
 Kind = Literal["source", "labels", "detail"]
@@ -134,10 +159,11 @@ class View:
 class Dataset:
     """One published collection.
 
-    `read` turns a complete raw folder into `train/inputs` (uint8 images [N, C, H, W], or float32
-    features [N, D]), `train/targets` (int64 [N]; float32 [N] for regression), `test/inputs`,
-    `test/targets` where the collection has a test split, and the arrays of `further`. It finds the raw
-    folders of the datasets in `uses` beside its own: folder.parent / key.
+    `read` turns a complete raw folder into `train/inputs` (uint8 images [N, C, H, W], float32
+    features [N, D] or signals [N, C, T], int32 tokens [N, L]), `train/targets` (int64 [N]; float32 [N] for
+    regression), `test/inputs`, `test/targets` where the collection has a test split, the arrays of `further`,
+    and of tokens the `vocabulary`. What is too large for memory comes `Streamed`. It finds the raw folders of
+    the datasets in `uses` beside its own: folder.parent / key.
     """
 
     title: str
@@ -152,7 +178,18 @@ class Dataset:
     rows: Mapping[str, int]
     """The samples of each split: {"train": 60000, "test": 10000}."""
     licence: str
-    read: Callable[[Path], dict[str, Array]]
+    read: Callable[[Path], Mapping[str, Array | Streamed]]
+    inputs: Literal["numbers", "tokens"] = "numbers"
+    """`tokens`: numbers of words; then there is `vocabulary`, uint8: the words in the order of their numbers,
+    UTF-8, one on each line."""
+    normalisation: tuple[tuple[float, ...], tuple[float, ...]] | None = None
+    """Mean and standard deviation of each channel of the scaled inputs, taken out after corruption."""
+    recording: Recording | None = None
+    """Of signals: what their channels are, and how often they were sampled."""
+    partial: bool = False
+    """Whether `read` copes with a part of the collection, as scale `subset` takes it."""
+    counted: bool = True
+    """False: how many rows there are is not published; `rows` is about right, and what is found holds."""
     terms: Terms | None = None
     mirror_folder: str = ""
     """The name of its folder in a mirror; empty where there are no files."""

@@ -13,11 +13,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lapwing.datasets import datasets
-from lapwing.datasets.archive import unpack
+from lapwing.datasets.archive import pack, unpack
 from lapwing.datasets.base import Content, Dataset, Member, RemoteFile
 from lapwing.datasets.mirror import mirror_copies, what_is_missing
 from lapwing.datasets.raw import (
     MANIFEST,
+    PACKED,
     Manifest,
     as_recorded,
     look_at,
@@ -35,7 +36,13 @@ AnyContent = TypeVar("AnyContent", bound=Content)
 
 
 def download(
-    dataset_key: str, folder: Path, mirrors: Sequence[Path], offline: bool, accepted: Collection[str]
+    dataset_key: str,
+    folder: Path,
+    mirrors: Sequence[Path],
+    offline: bool,
+    accepted: Collection[str],
+    *,
+    part: bool = False,
 ) -> None:
     """Make `folder` the complete raw folder of a dataset, or leave it as it was.
 
@@ -45,11 +52,12 @@ def download(
         mirrors: `data.mirror`: folders that are tried first, in this order.
         offline: `data.offline`: nothing is fetched from the network.
         accepted: `data.accept`: the terms that a person has accepted.
+        part: a part of an archive is enough, where a mirror holds one.
 
     Raises:
         UserError: something is missing or wrong; its sentence says what to do.
     """
-    download_files(dataset_key, datasets.get(dataset_key), folder, mirrors, offline, accepted)
+    download_files(dataset_key, datasets.get(dataset_key), folder, mirrors, offline, accepted, part=part)
 
 
 def check_available(
@@ -58,13 +66,15 @@ def check_available(
     offline: bool,
     accepted: Collection[str],
     folder: Path | None = None,
+    *,
+    part: bool = False,
 ) -> str | None:
     """The one thing that a person must do before `download` can succeed; None if there is none.
 
     Cheap: looks for files and reads none. What is in the raw `folder` already needs no mirror. Of the
     datasets that it uses the same is asked; their raw folders lie beside `folder`.
     """
-    return missing_step(dataset_key, datasets.get(dataset_key), mirrors, offline, accepted, folder)
+    return missing_step(dataset_key, datasets.get(dataset_key), mirrors, offline, accepted, folder, part=part)
 
 
 def missing_step(
@@ -74,12 +84,14 @@ def missing_step(
     offline: bool,
     accepted: Collection[str],
     folder: Path | None = None,
+    *,
+    part: bool = False,
 ) -> str | None:
     """What `check_available` says, for a dataset that need not be registered."""
-    problem = _missing_step(key, dataset, mirrors, offline, accepted, folder)
+    problem = _missing_step(key, dataset, mirrors, offline, accepted, folder, part)
     for used in dataset.uses:
         beside = folder.with_name(used) if folder else None
-        problem = problem or _missing_step(used, datasets.get(used), mirrors, offline, accepted, beside)
+        problem = problem or _missing_step(used, datasets.get(used), mirrors, offline, accepted, beside, part)
     return problem
 
 
@@ -90,6 +102,7 @@ def _missing_step(
     offline: bool,
     accepted: Collection[str],
     folder: Path | None,
+    part: bool,
 ) -> str | None:
     """What is missing of a dataset's own files."""
     problem = _permission(key, dataset, mirrors, accepted)
@@ -97,7 +110,7 @@ def _missing_step(
         return problem
     if folder and all((folder / content.name).is_file() for content in dataset.kept):
         return None
-    return what_is_missing(key, dataset, dataset.files, mirrors)
+    return what_is_missing(key, dataset, dataset.files, mirrors, part=part)
 
 
 def _permission(key: str, dataset: Dataset, mirrors: Sequence[Path], accepted: Collection[str]) -> str | None:
@@ -121,6 +134,8 @@ def download_files(
     offline: bool = False,
     accepted: Collection[str] = (),
     patience: Patience | None = None,
+    *,
+    part: bool = False,
 ) -> None:
     """What `download` does, for a dataset that need not be registered.
 
@@ -134,9 +149,8 @@ def download_files(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f"lock-{folder.name}")):
             if not _is_complete(dataset, folder):
-                work = _Work(
-                    key, dataset, folder, mirrors, offline, patience or Patience(), _recorded(folder)
-                )
+                patience = patience or Patience()
+                work = _Work(key, dataset, folder, mirrors, offline, patience, _recorded(folder), part)
                 work.do()
     except OSError as error:
         raise UserError(f"{error.filename or folder} cannot be used: {error.strerror or error}.") from error
@@ -184,14 +198,20 @@ class _Work:
     patience: Patience
     recorded: Manifest
     """The manifest of the raw folder that is to be replaced, where it can be read."""
+    part: bool
+    """Whether a part of an archive is enough."""
 
     @property
-    def part(self) -> Path:
+    def workplace(self) -> Path:
         return self.folder.with_name(f"part-{self.folder.name}")
 
     @property
     def whole(self) -> Path:
-        return self.part / "whole"
+        return self.workplace / "whole"
+
+    def copies(self, file: RemoteFile) -> dict[str, Path]:
+        """Where mirrors hold a file, or what stands for it."""
+        return mirror_copies(file, self.dataset, self.mirrors, part=self.part)
 
     def do(self) -> None:
         """Bring every file, then put the folder in place."""
@@ -204,10 +224,11 @@ class _Work:
 
     def must_be_possible(self, needed: Sequence[RemoteFile]) -> None:
         """Refuse what can be known to fail before anything is fetched."""
-        problem = what_is_missing(self.key, self.dataset, needed, self.mirrors) if self.offline else None
-        if problem:
-            raise UserError(problem)
-        space, free = sum(map(self.space, needed)), shutil.disk_usage(self.part).free
+        if self.offline:
+            problem = what_is_missing(self.key, self.dataset, needed, self.mirrors, part=self.part)
+            if problem:
+                raise UserError(problem)
+        space, free = sum(map(self.space, needed)), shutil.disk_usage(self.workplace).free
         if space > free:
             raise UserError(
                 f"{self.key} needs {space / 1e6:.1f} MB in {self.folder.parent}, where {free / 1e6:.1f} MB "
@@ -216,7 +237,7 @@ class _Work:
 
     def space(self, file: RemoteFile) -> int:
         """Bytes that bringing `file` takes, as far as sizes are known."""
-        fetched = file.members and not mirror_copies(file, self.dataset, self.mirrors)
+        fetched = file.members and not self.copies(file)
         return sum(content.size or 0 for content in file.kept) + ((file.size or 0) if fetched else 0)
 
     # -- what is there already ---------------------------------------------------------------------
@@ -232,12 +253,13 @@ class _Work:
             found = look_at(path) if path.is_file() else None
             if found and any(known.mismatch(found) is None for known in self.known(content)):
                 _copy(path, self.whole / content.name)
-                return {"sha256": found.sha256, "size": found.size, "from": origin}
+                packed = {PACKED: True} if self.recorded.get(content.name, {}).get(PACKED) else {}
+                return {"sha256": found.sha256, "size": found.size, "from": origin, **packed}
         return None
 
     def known(self, content: Content) -> Iterator[Content]:
         """Everything that `content` may hold."""
-        if content.has_digest:
+        if content.has_digest and not self.recorded.get(content.name, {}).get(PACKED):
             yield content
             return
         if isinstance(content, Member) and content.copy_sha256:
@@ -249,9 +271,11 @@ class _Work:
 
     def brought(self, file: RemoteFile) -> Manifest:
         """Bring what is kept of `file` to `whole`; its entries of the manifest."""
-        copies = mirror_copies(file, self.dataset, self.mirrors)
+        copies = self.copies(file)
         if not copies:
             return self.fetched(file)
+        if file.tree and (packed := self.packed(file, copies[file.name])):
+            return packed
         if file.name not in copies:
             return self.copied([self.expected(member.alone) for member in file.members], copies)
         if not file.members:
@@ -260,7 +284,7 @@ class _Work:
         return self.unpacked(file, copies[file.name], str(copies[file.name]))
 
     def fetched(self, file: RemoteFile) -> Manifest:
-        partial = self.part / f"{file.name}.partial"
+        partial = self.workplace / f"{file.name}.partial"
         url = fetch(self.expected(file), partial, self.patience)
         if file.members:
             try:
@@ -270,6 +294,18 @@ class _Work:
         entry = self.entry(file, partial, url)
         partial.replace(self.whole / file.name)
         return {file.name: entry}
+
+    def packed(self, file: RemoteFile, source: Path) -> Manifest:
+        """An archive out of a folder that holds its files, or a part of it; empty for the official one."""
+        target = self.whole / file.name
+        if source.is_dir():
+            pack(source, file.tree, target)
+        elif self.part and source.name != file.name:
+            _copy(source, target)
+        else:
+            return {}
+        found = look_at(target)
+        return {file.name: {"sha256": found.sha256, "size": found.size, "from": str(source), PACKED: True}}
 
     def copied(self, contents: Iterable[Content], copies: dict[str, Path]) -> Manifest:
         entries = {}
@@ -313,13 +349,13 @@ class _Work:
         for path in [path for path in self.whole.rglob("*") if path.is_file()]:
             if path.relative_to(self.whole).as_posix() not in {*manifest, MANIFEST}:
                 path.unlink()
-        replaced = self.part / "replaced"
+        replaced = self.workplace / "replaced"
         shutil.rmtree(replaced, ignore_errors=True)
         if self.folder.exists():
             self.folder.rename(replaced)
         self.whole.rename(self.folder)
         sync(self.folder.parent)
-        shutil.rmtree(self.part, ignore_errors=True)
+        shutil.rmtree(self.workplace, ignore_errors=True)
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -10,15 +10,34 @@ from pathlib import Path
 from lapwing.datasets.base import Dataset, RemoteFile
 
 
-def mirror_copies(file: RemoteFile, dataset: Dataset, mirrors: Sequence[Path]) -> dict[str, Path]:
-    """Where a file is, or all members of an archive are: {name: path}; empty where there is neither."""
+def mirror_copies(
+    file: RemoteFile, dataset: Dataset, mirrors: Sequence[Path], *, part: bool = False
+) -> dict[str, Path]:
+    """Where a file is, or all members of an archive are: {name: path}; empty where there is neither.
+
+    The archive with a tree may also be the folder that it would be unpacked to; with `part`, a part of it.
+    """
+    folders = [folder for mirror in mirrors for folder in (mirror / dataset.mirror_folder, mirror)]
     whole = _first([mirror / dataset.mirror_folder / file.name for mirror in mirrors])
+    if not whole and file.tree:
+        parts = [mirror / path for mirror in mirrors for path in file.parts] if part else []
+        trees = [folder / file.tree for folder in folders]
+        whole = next((path for path in trees if path.is_dir()), None) or next(filter(_exists, parts), None)
     if whole:
         return {file.name: whole}
-    folders = [folder for mirror in mirrors for folder in (mirror / dataset.mirror_folder, mirror)]
     members = {member.name: _first([folder / member.name for folder in folders]) for member in file.members}
     found = {name: path for name, path in members.items() if path}
     return found if len(found) == len(members) else {}
+
+
+def _called(file: RemoteFile) -> str:
+    """A file, and what may stand for it."""
+    instead = " or its members" if file.members else f" or its folder {file.tree}" if file.tree else ""
+    return f"{file.name}{instead}"
+
+
+def _exists(path: Path) -> bool:
+    return path.exists()
 
 
 def _first(paths: Sequence[Path]) -> Path | None:
@@ -26,13 +45,13 @@ def _first(paths: Sequence[Path]) -> Path | None:
 
 
 def what_is_missing(
-    key: str, dataset: Dataset, files: Sequence[RemoteFile], mirrors: Sequence[Path]
+    key: str, dataset: Dataset, files: Sequence[RemoteFile], mirrors: Sequence[Path], *, part: bool = False
 ) -> str | None:
     """The sentence that names those of `files` that no mirror has; None if each is there."""
-    missing = [file for file in files if not mirror_copies(file, dataset, mirrors)]
+    missing = [file for file in files if not mirror_copies(file, dataset, mirrors, part=part)]
     if not missing:
         return None
-    names = ", ".join(f"{file.name}{' or its members' * bool(file.members)}" for file in missing)
+    names = ", ".join(map(_called, missing))
     if not mirrors:
         why, remedy = (
             "no data.mirror is set",

@@ -1,9 +1,10 @@
 """Read pickled arrays of official files through an allow-list: a pickle is a program.
 
 The CIFAR batches were pickled by Python 2: a dictionary of byte strings, lists of numbers, and one
-NumPy array. The labels of CIFAR-N are such a dictionary inside the zip file that PyTorch saves. That is
-all that may come out; anything else is named and not run. Not even NumPy's own code sees the
-description of an array: `_Numbers` and `_Array` take its place, which know plain numbers only.
+NumPy array; those of ImageNet64 by Python 3. The labels of CIFAR-N are such a dictionary inside the
+zip file that PyTorch saves. That is all that may come out; anything else is named and not run. Not even
+NumPy's own code sees the description of an array: `_Numbers` and `_Array` take its place, which know plain
+numbers only.
 """
 
 import io
@@ -160,19 +161,21 @@ def _plain(value: Any) -> Any:
 
 
 def read_batch(path: Path, labels: bytes, side: int = 32) -> tuple[Array, Array]:
-    """Images uint8 [N, 3, side, side] and labels int64 [N] of a batch in the format of CIFAR.
+    """Images uint8 [N, 3, side, side] and labels int64 [N] of a batch in the format of CIFAR or ImageNet64.
 
     A row of `data` holds the red, the green, then the blue plane, each row by row (spec
-    lap-experiments, section 3). `labels` is the key of the labels: `labels` or `fine_labels`.
+    lap-experiments, section 3). `labels` is the key of the labels: `labels` or `fine_labels`; the images
+    are in memory once.
 
     Raises:
         UserError: the file is not such a batch.
     """
     batch = read_pickle(path)
     try:
-        images, targets = batch[b"data"], np.array(batch[labels], dtype=np.int64)
+        entries = {_text(key): value for key, value in batch.items()}
+        images, targets = entries["data"], np.array(entries[labels.decode()], dtype=np.int64)
         fits = images.dtype == np.uint8 and images.shape == (len(targets), 3 * side * side)
-    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, pickle.UnpicklingError):
         fits = False
     if not fits:
         raise UserError(

@@ -50,8 +50,15 @@ def as_recorded(content: Content, manifest: Manifest) -> Content:
     return Content(name=content.name, sha256=entry["sha256"], size=entry["size"])
 
 
+PACKED = "packed"
+"""In the manifest's entry of an archive that is not the official one: packed from the files of a mirror, or a
+part of it."""
+
+
 def verify(dataset: Dataset, folder: Path) -> Manifest:
     """The manifest of `folder`, after every file was found to hold what it, and what is published, says.
+
+    An archive that is not the official one is held against the manifest alone.
 
     Raises:
         UserError: names what is missing or damaged, and the command that puts it right.
@@ -63,7 +70,9 @@ def verify(dataset: Dataset, folder: Path) -> Manifest:
         if content.name not in manifest or not path.is_file():
             raise UserError(f"{path} is missing; {remedy}")
         found = look_at(path)
-        problem = as_recorded(content, manifest).mismatch(found) or content.mismatch(found)
+        problem = as_recorded(content, manifest).mismatch(found)
+        if not manifest[content.name].get(PACKED):
+            problem = problem or content.mismatch(found)
         if problem:
             raise UserError(f"{path} is damaged (it {problem}); {remedy}")
     return {content.name: manifest[content.name] for content in dataset.kept}
