@@ -19,8 +19,9 @@ from lapwing.datasets import datasets
 from lapwing.errors import UserError
 from lapwing.files import DamagedFile, content_hash, read_arrays, write_arrays
 from lapwing.schema import validate
+from tests.conftest import corruptions_of_images
 
-ALL = [name for name in corruptions.names() if corruptions.get(name).deal is None]
+ALL = corruptions_of_images()
 LABELS = ["random_label", "batch_label_shuffle", "batch_label_flip"]
 INPUTS = ["chunk_shuffle", "added_noise", "replaced_noise"]
 ABOUT = {"dataset": "toy", "version": 1, "task": "classification", "classes": 10}
@@ -83,6 +84,26 @@ def test_only_corrupted_samples_change(name: str, conditions: dict[str, Any]) ->
     assert sorted(arrays["index"]) == list(range(conditions["count"]))
     changed = (~same).sum() / max(arrays["is_corrupted"].sum(), 1)
     assert about["changed_labels"] == pytest.approx(changed)
+
+
+@given(conditions=conditions(), train=st.sampled_from([0.3, 0.9]))
+@hypothesis_settings(deadline=None, max_examples=25)
+def test_split_after_corruption_divides_what_was_decided_for_all(
+    conditions: dict[str, Any], train: float
+) -> None:
+    conditions["count"] += 9  # enough for two parts
+    whole, _ = decided(name="random_label", **conditions)
+    split = {"kind": "after_corruption", "train": train}
+    parts, about = decided(name="random_label", split=split, **conditions)
+    size = int(train * conditions["count"])
+    assert len(parts["index"]) == size
+    assert sorted([*parts["index"], *parts["validation_index"]]) == list(range(conditions["count"]))
+    labels = dict(zip(whole["index"], whole["targets"], strict=True))
+    for prefix in ("", "validation_"):
+        found = zip(parts[f"{prefix}index"], parts[f"{prefix}targets"], strict=True)
+        assert all(labels[row] == label for row, label in found)
+    np.testing.assert_array_equal(parts["is_corrupt_source"], whole["is_corrupt_source"])
+    assert about["test_rows"] == "test"
 
 
 @given(conditions=conditions())
@@ -492,7 +513,10 @@ def test_deciding_imports_no_torch() -> None:
             {"sources": {"number": 4, "corupt": 1, "size": 8}},
             "unknown key sources.corupt; did you mean corrupt?",
         ),
-        ({"split": {"kind": "given", "train": 0.5}}, "split.train: a share is taken by the kinds fraction"),
+        (
+            {"split": {"kind": "given", "train": 0.5}},
+            "split.train: the kinds fraction, after_corruption and random_rows take a share",
+        ),
         ({"split": {"kind": "fraction", "train": 1.0}}, "split.train: "),
         ({"level": 1.5}, "level: "),
         ({"name": "random_lable"}, "unknown corruption random_lable; did you mean random_label?"),

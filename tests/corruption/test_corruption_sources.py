@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -73,6 +74,48 @@ def seed_of_low_capacity(row: Row) -> int:
     run = int(row["run"])
     base, before = (123, run - 1) if run <= 3 else (45, run - 4)
     return seed_chain(base, 15)[5 * before + 6 - int(row["n_corrupt"])]
+
+
+def seed_in_loop(order: list[str], base: int) -> Callable[[Row], int]:
+    """Runs from 1, each with all corruptions."""
+
+    def seed_of(row: Row) -> int:
+        place = len(order) * (int(row["run"]) - 1) + order.index(row["corruption"])
+        return seed_chain(base, place + 1)[place]
+
+    return seed_of
+
+
+@pytest.mark.parametrize(
+    ("study", "rows", "sources", "count", "seed_of"),
+    [
+        (
+            "imdb",
+            20,
+            {"number": 10, "corrupt": 4, "assignment": "random_in_turn"},
+            25_000,
+            seed_in_loop(["Random Label", "Random Permute", "Original Data"], 12345),
+        ),
+        (
+            "tiny_imagenet",
+            10,
+            {"number": 100, "corrupt": 40, "assignment": "random_in_turn"},
+            100_000,
+            seed_in_loop(["Random Label", "Original Data"], 12345),
+        ),
+    ],
+)
+def test_corrupt_sources_that_are_drawn_in_turn_are_the_published_ones(
+    study: str, rows: int, sources: dict[str, Any], count: int, seed_of: Callable[[Row], int]
+) -> None:
+    with PUBLISHED.open(newline="") as file:
+        published = [row for row in csv.DictReader(file) if row["study"] == study and row["corrupt_sources"]]
+    assert len(published) == rows
+    for row in published:
+        seed_first = row["corruption"] == "Random Permute"
+        found = assign_sources(Sources(**sources), count, seed_of(row), seed_first=seed_first)
+        assert found.corrupt == [int(source) for source in row["corrupt_sources"].split()], row
+        assert np.bincount(found.source, minlength=sources["number"]).min() > 0.8 * count / sources["number"]
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ __all__ = [
     "Sources",
     "Split",
     "corrupt_inputs",
+    "corrupt_rows",
     "decide",
     "write_corruption",
 ]
@@ -131,6 +132,8 @@ class Samples:
     """Of one sample."""
     classes: int | None
     """None: regression."""
+    vocabulary: int | None = None
+    """How many words there are; None: the inputs are no tokens."""
 
     def rule(self) -> Rule:
         """The corruption, its options and the seed of its draws per position (s0 of lap-core 4.4)."""
@@ -149,6 +152,8 @@ class Decision:
     for labels that are drawn anew in every step (`Corruption.redraw`)."""
     is_corrupted: Array | None = None
     """[N] bool, where not all that were to be corrupted are."""
+    is_altered: Array | None = None
+    """[N] bool: those whose inputs the `input_rule` alters, where these are not all that are corrupted."""
 
 
 def _leave_labels(options: Closed, samples: Samples) -> Decision:
@@ -182,7 +187,14 @@ class Corruption:
     """(options, shape of one input, classes or None): a `UserError` where the data do not fit; called
     before any job, and again with the prepared data."""
     alter: Callable[[Any, int, Array, Array], Array] | None = None
-    """(options, the rule's seed, inputs [n, …], positions [n]) → inputs [n, …]; None: inputs stay."""
+    """(options, the rule's seed, inputs [n, …], positions [n]) → inputs [n, …]; None: inputs stay. Inputs are
+    scaled to float32, tokens int32."""
+    alter_rows: Callable[[Any, int, Any, Any], Any] | None = None
+    """(options, the rule's seed, rows [n, …], index [n]) → rows [n, …]: in place of `alter`, on prepared rows
+    in their own type, batch by batch on the device, for data of which no altered copy fits into memory; a
+    function of seed and `index`, the numbers of the prepared rows."""
+    seed_first: bool = False
+    """Whether its seed is the first draw of the run's generator, in front of the sources, as published."""
     redraw: Callable[[Any, Any], Any] | None = None
     """(labels of a batch [K, B], uniform numbers of [0, 1) [K, B]) → new labels [K, B] on the device; the
     corrupted samples take theirs: what a `label_rule` means."""
@@ -233,23 +245,32 @@ def decide(
     """
     corruption = _corruption_of(settings)
     _check_prepared(settings, prepared, prepared_about, seed)
-    input_shape, classes = prepared["train/inputs"].shape[1:], prepared_about["classes"]
-    corruption.check(_options_of(settings.name, settings.options), input_shape, classes)
+    input_shape = prepared["train/inputs"].shape[1:]
+    corruption.check(_options_of(settings.name, settings.options), input_shape, prepared_about["classes"])
     pool, test = _taken(settings.dataset, prepared, seed)
     rows = split_rows(settings.split, len(pool.rows), seed)
-    train = _decide_part(settings, corruption, pool.at(rows.train), seed, input_shape, classes)
+
+    def decided(some: Pool) -> _Part:
+        return _decide_part(settings, corruption, some, seed, input_shape, prepared_about)
+
+    if settings.split.kind == "after_corruption":
+        together = decided(pool)
+        train = together.at(rows.train)
+        aside = None if rows.validation is None else together.at(rows.validation)
+    else:
+        train = decided(pool.at(rows.train))
+        aside = None if rows.validation is None else decided(pool.at(rows.validation))
     arrays = train.arrays
-    if rows.validation is not None:
-        aside = _decide_part(settings, corruption, pool.at(rows.validation), seed, input_shape, classes)
-        arrays |= {f"validation_{name}": aside.arrays[name] for name in VALIDATION}
+    if aside is not None:
+        arrays |= {f"validation_{name}": aside.arrays[name] for name in VALIDATION if name in aside.arrays}
     if rows.test is not None:
         test = {"test_index": pool.rows[rows.test], "test_targets": pool.targets[rows.test]}
     return arrays | test, {**train.about, "test_rows": "test" if rows.test is None else "train"}
 
 
-VALIDATION = ("index", "targets", "is_corrupted")
-"""What an artefact holds of the rows left aside: they are corrupted as a training set of their own (lap-core
-4.1), so the class maps of random labels are drawn anew there."""
+VALIDATION = ("index", "targets", "is_corrupted", "is_altered")
+"""What an artefact holds of the rows left aside, where it is known. `split.kind: fraction` corrupts them as a
+training set of their own (lap-core 4.1), so the class maps of random labels are drawn anew there."""
 
 
 def _taken(dataset: str, prepared: Mapping[str, Array], seed: int) -> tuple[Pool, dict[str, Array]]:
@@ -272,6 +293,12 @@ class _Part:
     arrays: dict[str, Array]
     about: dict[str, Any]
 
+    def at(self, positions: Array) -> "_Part":
+        """What is decided about some positions."""
+        of_sources = {"is_corrupt_source": self.arrays["is_corrupt_source"]}
+        of_samples = {name: array for name, array in self.arrays.items() if name not in of_sources}
+        return _Part({name: array[positions] for name, array in of_samples.items()} | of_sources, self.about)
+
 
 def _decide_part(
     settings: CorruptionSettings,
@@ -279,13 +306,14 @@ def _decide_part(
     pool: Pool,
     seed: int,
     input_shape: tuple[int, ...],
-    classes: int | None,
+    prepared_about: Mapping[str, Any],
 ) -> _Part:
     """Decide who supplies the rows of a pool, and what they are told of them."""
     options = _options_of(settings.name, settings.options)
     dealt = _deal(settings, corruption, options, pool, seed)
     assignment = dealt.assignment
     ordered = pool.at(assignment.order)
+    classes = prepared_about["classes"]
     samples = Samples(
         settings=settings,
         seed=seed,
@@ -297,6 +325,7 @@ def _decide_part(
         labels=ordered.labels,
         input_shape=input_shape,
         classes=classes if ordered.classes is None else ordered.classes,
+        vocabulary=prepared_about.get("vocabulary"),
     )
     decision = corruption.decide(options, samples)
     is_corrupted = samples.is_corrupted if decision.is_corrupted is None else decision.is_corrupted
@@ -307,6 +336,8 @@ def _decide_part(
         "is_corrupted": is_corrupted,
         "targets": decision.targets,
     }
+    if decision.is_altered is not None:
+        arrays["is_altered"] = decision.is_altered
     return _Part(arrays, _about(samples, is_corrupted, decision))
 
 
@@ -315,7 +346,9 @@ def _deal(
 ) -> Dealt:
     if corruption.deal is not None:
         return corruption.deal(options, settings, pool, seed)
-    assignment = assign_sources(settings.sources, len(pool.rows), seed, pool.source)
+    assignment = assign_sources(
+        settings.sources, len(pool.rows), seed, pool.source, seed_first=corruption.seed_first
+    )
     belongs = np.isin(assignment.source, assignment.corrupt)
     return Dealt(assignment, _chosen(belongs, corruption, settings.level, seed))
 
@@ -325,7 +358,7 @@ def corrupt_inputs(rule: Rule, inputs: Array, positions: Array) -> Array:
 
     Args:
         rule: the artefact's `about["input_rule"]`.
-        inputs: [n, …] float32, already scaled: corrupted samples only.
+        inputs: [n, …] float32, already scaled, or int32 tokens: corrupted samples only.
         positions: [n] their training positions.
 
     Returns:
@@ -336,8 +369,29 @@ def corrupt_inputs(rule: Rule, inputs: Array, positions: Array) -> Array:
     corruption: Corruption = corruptions.get(rule["name"])
     if corruption.alter is None:
         raise UserError(f"input_rule.name: the corruption {rule['name']} does nothing to inputs.")
+    return corruption.alter(_options_in(rule), rule["seed"], inputs, positions)
+
+
+def corrupt_rows(rule: Rule, rows: Any, index: Any) -> Any:
+    """Do to prepared rows, tensors [n, …] in their own type, what the artefact's `input_rule` says.
+
+    Args:
+        rule: the artefact's `about["input_rule"]`, of a corruption that has `alter_rows`.
+        rows: [n, …]; they stay as they are.
+        index: [n] their numbers in the prepared file.
+
+    Returns:
+        [n, …] new rows; each depends on rule, number and row only, not on its company.
+    """
+    corruption: Corruption = corruptions.get(rule["name"])
+    if corruption.alter_rows is None:
+        raise UserError(f"input_rule.name: the corruption {rule['name']} does nothing to prepared rows.")
+    return corruption.alter_rows(_options_in(rule), rule["seed"], rows, index)
+
+
+def _options_in(rule: Rule) -> Closed:
     options = {key: value for key, value in rule.items() if key not in ("name", "seed")}
-    return corruption.alter(_options_of(rule["name"], options), rule["seed"], inputs, positions)
+    return _options_of(rule["name"], options)
 
 
 def _chosen(belongs: Array, corruption: Corruption, level: float, seed: int) -> Array:

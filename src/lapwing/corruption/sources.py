@@ -19,10 +19,11 @@ class Sources(Closed):
 
     number: int = Field(ge=1)
     corrupt: int = Field(ge=0)
-    assignment: Literal["blocks", "random", "given", "dealt"] = "blocks"
+    assignment: Literal["blocks", "random", "random_in_turn", "given", "dealt"] = "blocks"
     """`blocks`: the samples are shuffled and cut into blocks that the sources take in turn, with a size of 1
-    sample by sample; `random`: each sample draws its source; `given`: the dataset says who supplied each
-    sample; `dealt`: the corruption says it."""
+    sample by sample; `random`: each sample draws its source; `random_in_turn`: so too, and the same generator
+    then draws the corrupt sources, for which `random` has another; `given`: the dataset says who supplied
+    each sample; `dealt`: the corruption says it."""
     size: int | None = Field(default=None, ge=1, validate_default=True)
     """Samples in a block; `blocks` only."""
 
@@ -59,7 +60,9 @@ class Assignment:
     """Seeds whatever the corruption itself draws."""
 
 
-def assign_sources(sources: Sources, count: int, seed: int, given: Array | None = None) -> Assignment:
+def assign_sources(
+    sources: Sources, count: int, seed: int, given: Array | None = None, *, seed_first: bool = False
+) -> Assignment:
     """Deal `count` training rows to the sources and draw the corrupt ones.
 
     Args:
@@ -68,8 +71,10 @@ def assign_sources(sources: Sources, count: int, seed: int, given: Array | None 
         seed: the run's.
         given: [N] who supplied each row, as far as the dataset says it. Negative: not known, to be dealt
             `random`; a dataset with such rows counts the others from the end of the dealt ones.
+        seed_first: whether the corruption's seed is drawn in front of everything (`random_in_turn`, `given`).
 
-    Source: lap-core 4.2 (`blocks`), 6.6 (`given`) and 6.8 (some given), lap-experiments 6.10 (`random`).
+    Source: lap-core 4.2 (`blocks`), 6.6 (`given`) and 6.8 (some given), lap-experiments 6.10 (`random`),
+    6.6 and 6.8 (`random_in_turn`), 6.11 (`given` with the seed in front).
 
     Raises:
         UserError: the dataset does not say what the assignment needs.
@@ -77,10 +82,12 @@ def assign_sources(sources: Sources, count: int, seed: int, given: Array | None 
     some_known = given is not None and bool((given < 0).any())
     if sources.assignment == "blocks" and not some_known:
         return _in_blocks(sources, count, seed)
+    if sources.assignment == "random_in_turn" and not some_known:
+        return _in_turn(sources, count, seed, seed_first)
     if sources.assignment == "random":
         return _at_random(sources, count, seed, given if some_known else None)
     if sources.assignment == "given" and given is not None and not some_known:
-        return _as_given(sources, given, seed)
+        return _as_given(sources, given, seed, seed_first)
     raise UserError(f"sources.assignment: the dataset does not go with {sources.assignment}; use random.")
 
 
@@ -111,18 +118,30 @@ def _at_random(sources: Sources, count: int, seed: int, given: Array | None) -> 
     return _drawn_apart(source, dealt, sources.corrupt, seed)
 
 
-def _as_given(sources: Sources, given: Array, seed: int) -> Assignment:
+def _in_turn(sources: Sources, count: int, seed: int, seed_first: bool) -> Assignment:
+    """Every row draws its source; the same generator goes on to draw the corrupt ones."""
+    generator = np.random.default_rng(seed)
+    first = int(generator.integers(SEED_LIMIT)) if seed_first else None  # from 0 on, as published
+    source = generator.choice(sources.number, size=count)
+    corrupt = generator.choice(sources.number, size=sources.corrupt, replace=False).tolist()
+    corruption_seed = int(generator.integers(1, SEED_LIMIT)) if first is None else first
+    return Assignment(np.arange(count, dtype=np.int64), source, corrupt, corruption_seed)
+
+
+def _as_given(sources: Sources, given: Array, seed: int, seed_first: bool) -> Assignment:
     if int(given.max()) >= sources.number:
         raise UserError(
             f"sources.number: the dataset names {int(given.max()) + 1} sources (it is {sources.number})."
         )
-    return _drawn_apart(given.copy(), sources.number, sources.corrupt, seed)
+    return _drawn_apart(given.copy(), sources.number, sources.corrupt, seed, seed_first)
 
 
-def _drawn_apart(source: Array, among: int, corrupt: int, seed: int) -> Assignment:
+def _drawn_apart(source: Array, among: int, corrupt: int, seed: int, seed_first: bool = False) -> Assignment:
     """Rows in their order; corrupt sources drawn by a generator of their own."""
-    drawn = np.random.default_rng(seed).choice(among, size=corrupt, replace=False)
+    generator = np.random.default_rng(seed)
+    first = int(generator.integers(SEED_LIMIT)) if seed_first else None  # from 0 on, as published
+    drawn = generator.choice(among, size=corrupt, replace=False).tolist()
     # A child stream: the stream of the seed itself has already decided the sources.
     [child] = np.random.default_rng(seed).spawn(1)
-    order = np.arange(len(source), dtype=np.int64)
-    return Assignment(order, source, drawn.tolist(), int(child.integers(1, SEED_LIMIT)))
+    corruption_seed = int(child.integers(1, SEED_LIMIT)) if first is None else first
+    return Assignment(np.arange(len(source), dtype=np.int64), source, drawn, corruption_seed)

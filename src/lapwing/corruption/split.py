@@ -16,18 +16,24 @@ DEFAULT_SHARE = 0.75
 class Split(Closed):
     """How the rows of `train/` are divided."""
 
-    kind: Literal["given", "fraction", "random_rows"] = "given"
-    """`given`: all are trained on; `fraction`: a share of them is, the rest is for validation;
-    `random_rows`: a share of them is, the rest is the test set."""
+    kind: Literal["given", "fraction", "after_corruption", "random_rows"] = "given"
+    """`given`: all are trained on; `fraction`: a share of them is, the rest is for validation, corrupted as a
+    training set of its own; `after_corruption`: so too, but sources and corruption are decided for all rows
+    together first; `random_rows`: a share of them is, the rest is the test set."""
     train: float = Field(default=DEFAULT_SHARE, gt=0, lt=1)
-    """The share that is trained on; `fraction` and `random_rows` only."""
+    """The share that is trained on; of all kinds but `given`."""
+
+    @property
+    def leaves_aside(self) -> bool:
+        """Whether rows are left aside for validation."""
+        return self.kind in ("fraction", "after_corruption")
 
     @field_validator("train")
     @classmethod
     def _only_where_it_acts(cls, train: float, info: ValidationInfo) -> float:
         if info.data.get("kind") == "given" and train != DEFAULT_SHARE:
             raise ValueError(
-                "a share is taken by the kinds fraction and random_rows only, and the kind is given"
+                "the kinds fraction, after_corruption and random_rows take a share, and the kind is given"
             )
         return train
 
@@ -44,8 +50,9 @@ class Rows:
 def split_rows(split: Split, count: int, seed: int) -> Rows:
     """Divide `count` rows.
 
-    Source: lap-core 4.1 (`fraction`: PyTorch's `random_split`, sizes int(0.75 N) and the rest) and
-    lap-experiments 6.10 (`random_rows`: scikit-learn's `train_test_split`).
+    Source: lap-core 4.1 (`fraction`, and lap-experiments 6.8 and 6.9 for `after_corruption`: PyTorch's
+    `random_split`, sizes int(0.75 N) and the rest) and lap-experiments 6.10 (`random_rows`: scikit-learn's
+    `train_test_split`).
 
     Raises:
         UserError: a part would be empty.
@@ -57,7 +64,7 @@ def split_rows(split: Split, count: int, seed: int) -> Rows:
         raise UserError(
             f"split.train: a share of {split.train} of {count} rows leaves one of the two parts empty."
         )
-    if split.kind == "fraction":
+    if split.leaves_aside:
         shuffled = torch_permutation(count, seed)
         return Rows(train=shuffled[:size], validation=shuffled[size:])
     shuffled = np.random.RandomState(seed).permutation(count)

@@ -30,16 +30,19 @@ class Model:
     version: int
     """Raised when its numbers change."""
     Options: type[Closed]
-    build: Callable[[Any, tuple[int, ...], int], nn.Module]
-    """(options, shape of one input, number of outputs) → network; draws from torch's global generator."""
+    build: Callable[..., nn.Module]
+    """(options, shape of one input, number of outputs) → network, for tokens (…, size of the vocabulary);
+    draws from torch's global generator."""
     task: Literal["classification", "regression"] = "classification"
     """What its outputs are for."""
     check_inputs: Callable[[Any, tuple[int, ...]], None] = fits_all
     """(options, shape of one input): a `UserError` where the inputs do not fit."""
     batch_norm: bool = False
     """Some methods cannot train a network with batch norm."""
+    tokens: bool = False
+    """Whether its inputs are numbers of words."""
 
-    def check(self, options: Any, input_shape: tuple[int, ...], task: str) -> None:
+    def check(self, options: Any, input_shape: tuple[int, ...], task: str, *, tokens: bool = False) -> None:
         """Refuse data that the architecture is not for; called before any job.
 
         Raises:
@@ -47,4 +50,9 @@ class Model:
         """
         if task != self.task:
             raise UserError(f"model.name: {self.title} is for {self.task}, and the dataset for {task}.")
+        if tokens != self.tokens:
+            kinds = {True: "words", False: "numbers"}
+            raise UserError(
+                f"model.name: {self.title} reads {kinds[self.tokens]}, and the dataset has {kinds[tokens]}."
+            )
         self.check_inputs(options, input_shape)
