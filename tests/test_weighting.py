@@ -33,6 +33,33 @@ def test_importing_lapwing_does_not_import_torch() -> None:
 # The loss form
 
 
+def test_a_process_with_a_share_of_each_batch_holds_the_state_of_the_whole_batch() -> None:
+    draw = torch.Generator().manual_seed(0)
+    rest: list[tuple[Tensor, Tensor]] = []
+
+    def add_the_rest(sums: Tensor) -> Tensor:
+        losses, sources = rest[-1]
+        theirs = [torch.bincount(sources, values.double(), 3) for values in (losses, torch.ones_like(losses))]
+        return sums + torch.stack(theirs).unsqueeze(1)
+
+    whole = SourceLossWeighting(**QUICK, num_sources=3)
+    own = SourceLossWeighting(**QUICK, num_sources=3, sum_over_processes=add_the_rest)
+    for share in (4, 7, 0, 1, 9, 12, 3, 5):
+        sources = torch.randint(3, (12,), generator=draw)
+        losses = torch.rand(12, generator=draw, dtype=torch.float64) + 4 * (sources == 2)
+        rest.append((losses[share:], sources[share:]))
+        factors = whole.multipliers(losses, sources)
+        torch.testing.assert_close(own.multipliers(losses[:share], sources[:share]), factors[:share])
+    assert whole.unreliability[2] > 0
+    for name, tensor in whole.named_buffers():
+        torch.testing.assert_close(own.get_buffer(name), tensor)
+
+
+def test_processes_that_share_batches_must_know_the_sources() -> None:
+    with pytest.raises(ValueError, match="sum_over_processes needs sources or num_sources"):
+        SourceLossWeighting(sum_over_processes=torch.clone)
+
+
 def test_bad_source_fades_and_good_ones_do_not() -> None:
     weighting = SourceLossWeighting(**QUICK)
     teach(weighting)

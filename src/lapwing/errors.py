@@ -9,6 +9,9 @@ import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+LOG_FORMAT = "%(asctime)s %(message)s"
+"""Of every line of a log."""
+
 
 class UserError(Exception):
     """Something that the user can put right; its text is one sentence: what, where, what would be right."""
@@ -40,7 +43,7 @@ def logged(path: str | Path) -> Iterator[None]:
     with Path(path).open("w", buffering=1, encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
-        logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", force=True)
+        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, force=True)
         try:
             yield
         except Exception as error:

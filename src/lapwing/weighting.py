@@ -158,6 +158,7 @@ class SourceStore(nn.Module):
         num_sources: int | None,
         replicas: int | None,
         compat: Compat,
+        sum_over_processes: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Start with no source seen, or with the named ones at zero."""
         super().__init__()
@@ -166,9 +167,12 @@ class SourceStore(nn.Module):
         self.history_length = whole_number("history_length", history_length, least=1)
         self.replicas = None if replicas is None else whole_number("replicas", replicas, least=1)
         self.compat = compat
+        self.sum_over_processes = sum_over_processes
         self._follows_losses = device is None
         named = named_sources(sources, num_sources)
         self._named = named is not None
+        if sum_over_processes is not None and not self._named:
+            raise ValueError("sum_over_processes needs sources or num_sources: all processes know the same.")
         self._consecutive = named == list(range(len(named or ())))
         place = torch.device("cpu" if device is None else device)
         for name, tensor in self._fresh(named or [], place).items():
@@ -281,6 +285,8 @@ class SourceStore(nn.Module):
         """Put the batch mean of every source that is present into its history; tell which got one, [K, S]."""
         updates, history = self.updates, self.history
         total, count = self._sums(values, rows)
+        if self.sum_over_processes is not None:
+            total, count = self.sum_over_processes(torch.stack((total, count))).unbind()
         mean = total / count
         valid = mean.abs() < math.inf  # false for NaN: no sample, or a loss that is none
         self.batches.add_(count.clamp_(max=1.0))
@@ -354,6 +360,9 @@ class SourceLossWeighting(SourceStore):
         num_sources: short for the sources 0 ... num_sources - 1.
         replicas: K, if losses and sources come as [K, B].
         compat: "original" weighs in float32 and goes up at NaN, as published (Q25).
+        sum_over_processes: sums a tensor over the processes that share each batch, an all-reduce; it gets the
+            sums and counts of the sources, [2, K, S], and so all processes hold the state of the whole batch.
+            The sources must be named.
 
     Raises:
         ValueError: a setting has no meaning.
@@ -374,9 +383,10 @@ class SourceLossWeighting(SourceStore):
         num_sources: int | None = None,
         replicas: int | None = None,
         compat: Compat = None,
+        sum_over_processes: Callable[[Tensor], Tensor] | None = None,
     ) -> None:
         """Check the settings; see the class."""
-        super().__init__(history_length, device, sources, num_sources, replicas, compat)
+        super().__init__(history_length, device, sources, num_sources, replicas, compat, sum_over_processes)
         self.warmup_iters = whole_number("warmup_iters", warmup_iters, least=0)
         self.depression_strength = finite_number("depression_strength", depression_strength, least=0)
         self.discrete_amount = finite_number("discrete_amount", discrete_amount, least=0)
@@ -408,7 +418,7 @@ class SourceLossWeighting(SourceStore):
             ValueError: as for a call.
         """
         self._check(losses, sources)
-        if not losses.numel():
+        if not losses.numel() and self.sum_over_processes is None:
             return torch.ones_like(losses)
         batch = losses, sources
         if self.replicas is None:

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
+from lapwing.errors import UserError
 from lapwing.methods.idpa import beliefs, moved_rates
 from tests.methods.conftest import quick
 from tests.training.conftest import SEEDS, replica, run
@@ -56,6 +57,11 @@ def test_before_the_switch_it_trains_as_standard_and_knows_nothing(make):
     assert (training.method.eta == 0.01).all()
     ours, theirs = (one.networks[0].parameters["output.weight"] for one in (training, standard))
     assert torch.equal(ours, theirs)
+
+
+def test_a_sample_that_may_stand_twice_in_a_batch_is_refused_without_a_study_too(make):
+    with pytest.raises(UserError, match="method idpa needs batches in which no sample stands twice"):
+        make(SEEDS[:1], method="idpa", layout="balanced")
 
 
 @pytest.mark.parametrize(("epochs", "switch"), [(2, 1), (6, 3), (7, 3), (1, 0)])

@@ -67,6 +67,14 @@ def test_lap_refuses_a_single_source():
         check(form="loss", sources={**BLOCKS, "number": 1, "corrupt": 0})
 
 
+def test_idpa_refuses_batches_in_which_a_sample_may_stand_twice():
+    idpa, random = methods.get("idpa"), {"number": 10, "corrupt": 4, "assignment": "random"}
+    with pytest.raises(UserError, match="table_1: method idpa needs batches in which no sample stands twice"):
+        idpa.check(None, settings_of("idpa", random, layout="balanced"), CLASSES, "table_1")
+    for layout in ("blocks", "mixed"):
+        idpa.check(None, settings_of("idpa", layout=layout), CLASSES, "table_1")
+
+
 def test_standard_needs_nothing():
     methods.get("standard").check(None, settings_of("standard", layout="mixed"), CLASSES, "table_1")
 

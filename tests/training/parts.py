@@ -59,12 +59,15 @@ def train(
     out: str = "out",
     finished: str = "finished",
     corrupted: list[Path] | None = None,
+    data: Path | None = None,
+    **options,
 ):
-    """Train a part in a folder and read what it wrote."""
-    data = write_digits(folder)
+    """Train a part in a folder and read what it wrote; `options` are those of `train_part`."""
+    data = write_digits(folder) if data is None else data
     made = [_artefact(folder, data, cell, seed) for cell in cells for seed in cell["seeds"]]
     paths = {name: folder / out / f"{name}.parquet" for name in OUTPUTS}
-    train_part(cells, {"digits": data}, made if corrupted is None else corrupted, folder / finished, paths)
+    artefacts = made if corrupted is None else corrupted
+    train_part(cells, {"digits": data}, artefacts, folder / finished, paths, **options)
     return (
         files.read_table(paths["metrics"]),
         files.read_table(paths["sources"]),

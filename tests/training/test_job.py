@@ -35,6 +35,7 @@ def test_a_part_writes_tidy_tables_and_says_how_each_run_was_made(tmp_path):
     assert list(metrics) == ["dataset", "corruption", "method", "seed", "epoch", "split", "metric", "value"]
     per_epoch = {
         ("train", "loss"),
+        ("train", "objective"),
         ("train", "top_1"),
         ("test", "loss"),
         *(("test", f"top_{k}") for k in (1, 2, 5)),
@@ -173,6 +174,22 @@ def test_a_part_of_the_seeds_of_a_checkpoint_goes_on_from_its_rows(interrupted, 
     _, _, runs = train(interrupted, checkpoint_cells()[:1])
     assert [run["trained"] for run in runs] == ["found finished", "resumed at epoch 2", "found finished"]
     assert not list((interrupted / "finished").glob("*/checkpoint-*"))
+
+
+def test_what_an_older_checkpoint_did_not_measure_is_unknown_until_it_goes_on(interrupted, undisturbed):
+    (checkpoint,) = (interrupted / "finished").glob("*/checkpoint-*")
+    arrays, about = files.read_arrays(checkpoint)
+    del arrays["history/train/objective"]
+    files.write_arrays(checkpoint, arrays, about)
+    metrics, _, runs = train(interrupted, checkpoint_cells())
+    assert [run["trained"] for run in runs] == ["resumed at epoch 2"] * 3 + ["now"] * 3
+    keys = ["method", "seed", "epoch", "split", "metric"]
+    both = undisturbed[1][0].merge(metrics, on=keys, suffixes=("", "_again"), validate="one_to_one")
+    unknown = both["value_again"].isna()
+    assert set(both[unknown]["metric"]) == {"objective"}
+    assert set(both[unknown]["epoch"]) == {1, 2}
+    pd.testing.assert_series_equal(both[~unknown]["value"], both[~unknown]["value_again"], check_names=False)
+    assert len(both) == len(metrics)
 
 
 def test_a_damaged_checkpoint_is_set_aside_and_the_stack_starts_anew(interrupted, undisturbed, caplog):

@@ -19,11 +19,13 @@ from sklearn.datasets import load_diabetes, load_digits
 from lapwing.corruption import corruptions
 from lapwing.corruption.base import SHARED_VERSION, CorruptionSettings, decide
 from lapwing.datasets import datasets
+from lapwing.datasets.prepare import words_of
 from lapwing.methods import methods
 from lapwing.models import models
 from lapwing.training.data import Replica, Rows
 from lapwing.training.job import Progress, Trainee, prepare, train_one_epoch
 from lapwing.training.settings import ENGINE_VERSION, TrainingSettings
+from tests.conftest import corruptions_of_images
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "numbers.json"
 SEED, EPOCHS = 2, 2
@@ -55,10 +57,23 @@ CHANGES: dict[str, dict] = {
     "batch form": {"options": {"form": "batch"}},
     "linear": {"schedule": {"name": "linear", "start": 1, "late_beta": 0.1}},
     "fixed source": {"sources": {**AT_RANDOM, "number": 6}, "options": {"draw": "uniform"}},
+    "in turn": {"sources": {**AT_RANDOM, "assignment": "random_in_turn"}},
     "dealt": {"sources": {"number": 5, "corrupt": 2, "assignment": "dealt"}},
+    "given": {"sources": {"number": 8, "corrupt": 3, "assignment": "given"}, "layout": "balanced"},
+    "after corruption": {"split": {"kind": "after_corruption", "train": 0.7}, "sources": AT_RANDOM},
+    "balanced": {"layout": "balanced", "sources": AT_RANDOM},
+    "mirrored": {"augmentation": "horizontal_flip"},
+    "normalised": {"normalisation": [[0.3], [0.4]]},
+    "one noisy": {"options": {"noisy": 1}, "sources": AT_RANDOM},
 }
-"""What a case may change of the settings of training or corruption."""
-OF_ALL_DATA = [name for name in corruptions.names() if corruptions.get(name).deal is None]
+"""What a case may change of the settings of training or corruption, or of how inputs are read."""
+SMALL: dict[str, dict] = {
+    "resnet": {"depth": 18, "width": 4, "stem": "small"},
+    "resnet1d": {"channels": (4, 4, 4, 4), "kernel": 7},
+    "lstm": {"embedding": 8, "hidden": 8},
+    "transformer": {"features": 8, "heads": 2, "feed_forward": 16},
+}
+"""Options of models that are large by default."""
 CASES = [
     *itertools.product(
         ["mlp", "conv3net"],
@@ -72,7 +87,7 @@ CASES = [
         ["digits"],
         ["random_label"],
     ),
-    *itertools.product(["mlp"], ["standard"], ["digits"], OF_ALL_DATA),
+    *itertools.product(["mlp"], ["standard"], ["digits"], corruptions_of_images()),
     *itertools.product(
         ["regression_mlp"], ["standard", "lap loss"], ["diabetes"], ["original", "random_label"]
     ),
@@ -82,20 +97,62 @@ CASES = [
     *(
         ("mlp", "standard", "digits", f"random_label, {change}")
         for change in CHANGES
-        if change not in ("random rows", "batch form", "dealt", "fixed source")
+        if change
+        not in ("random rows", "batch form", "dealt", "fixed source", "in turn", "given", "one noisy")
     ),
+    ("mlp", "standard", "digits", "wrapped_noise_and_random_label, one noisy"),
+    ("mlp", "standard", "digits", "added_noise, normalised"),
+    *itertools.product(
+        ["resnet"],
+        ["standard", "lap loss"],
+        ["digits"],
+        ["random_label", "wrapped_noise_and_random_label, one noisy"],
+    ),
+    *itertools.product(["resnet1d"], ["standard", "lap loss"], ["signals"], ["noise_and_label_flip, given"]),
     ("mlp", "standard", "digits", "batch_label_flip, batch form"),
     ("mlp", "standard", "digits", "batch_label_shuffle, batch form"),
     ("mlp", "standard", "digits_n", "human_labels, dealt"),
     ("mlp", "standard", "digits", "graded_label_flip, dealt"),
     ("mlp", "standard", "difficult_digits", "random_label, fixed source"),
     ("regression_mlp", "standard", "diabetes", "random_label, random rows"),
+    *itertools.product(
+        ["lstm", "transformer"],
+        ["standard"],
+        ["generated_reviews"],
+        ["random_label, in turn", "random_permute, in turn", "random_token, in turn"],
+    ),
 ]
 NAMES = sorted({" ".join(case) for case in CASES})
 
 
+def texts():
+    """(arrays, about) of generated reviews of both opinions."""
+    whole = datasets.get("generated_reviews")
+    arrays = whole.read(Path())
+    about = {"version": whole.version, "scale": whole.scale, "task": whole.task, "classes": whole.classes}
+    about |= {"dataset": "generated_reviews", "vocabulary": len(words_of(arrays.pop("vocabulary")))}
+    return {name: values[::4] for name, values in arrays.items()}, about
+
+
+def signals():
+    """(arrays, about) of waves of two frequencies, each with noise, from eight sources of several sizes."""
+    draw = np.random.default_rng(0)
+    targets = draw.integers(0, 2, 200)
+    seconds = np.arange(256) / 100 + draw.random((200, 1))
+    waves = np.sin(2 * np.pi * (1 + targets[:, None]) * seconds)
+    inputs = (waves[:, None] + draw.normal(0, 0.5, (200, 2, 256))).astype(np.float32)
+    arrays = {"train/inputs": inputs[:150], "train/targets": targets[:150]}
+    arrays |= {"test/inputs": inputs[150:], "test/targets": targets[150:]}
+    arrays["train/source"] = draw.permutation(np.repeat(np.arange(8), (50, 30, 20, 10, 10, 10, 10, 10)))
+    return arrays, {"dataset": "signals", "version": 1, "scale": 1.0, "task": "classification", "classes": 2}
+
+
 def prepared(dataset: str):
     """(arrays, about) as the prepared file of a small dataset would have them."""
+    if dataset == "generated_reviews":
+        return texts()
+    if dataset == "signals":
+        return signals()
     if dataset == "difficult_digits":
         whole = datasets.get(dataset)
         about = {"version": whole.version, "scale": whole.scale, "task": whole.task, "classes": whole.classes}
@@ -176,9 +233,10 @@ def numbers_of(name: str) -> dict[str, list[float]]:
     decided, decided_about = decide(corrupted, arrays, about, SEED)
     test_index, part = decided.get("test_index"), decided_about["test_rows"]
     test_targets = arrays["test/targets"] if test_index is None else {SEED: decided["test_targets"]}
+    form = {"normalisation": changes.get("normalisation"), "vocabulary": about.get("vocabulary")}
     settings = TrainingSettings.model_validate(
         {
-            "model": {"name": model, "version": models.get(model).version, "options": {}},
+            "model": {"name": model, "version": models.get(model).version, "options": SMALL.get(model, {})},
             "method": {"name": key, "version": methods.get(key).version, "options": options},
             "layout": "blocks" if "gradient" in method else "mixed",
             "batch_size": 16,
@@ -190,8 +248,8 @@ def numbers_of(name: str) -> dict[str, list[float]]:
     )
     trainee = Trainee(
         settings=settings,
-        rows=Rows(arrays["train/inputs"], about["scale"]),
-        test_rows=Rows(arrays[f"{part}/inputs"], about["scale"]),
+        rows=Rows(arrays["train/inputs"], about["scale"], **form),
+        test_rows=Rows(arrays[f"{part}/inputs"], about["scale"], **form),
         test_targets=test_targets,
         test_index=None if test_index is None else {SEED: test_index},
         replicas={SEED: Replica.from_artefact(decided, decided_about)},

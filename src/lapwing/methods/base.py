@@ -35,12 +35,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 
 from lapwing.errors import UserError
-from lapwing.schema import Closed
+from lapwing.schema import Closed, validate
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from lapwing.training.data import Replica
+    from lapwing.training.distributed import Shard
     from lapwing.training.engine import Training
     from lapwing.training.settings import TrainingSettings
     from lapwing.training.stack import Stack
@@ -60,6 +61,7 @@ class Need(enum.Enum):
         "batches of a single source: layout blocks, sources assigned in blocks, "
         "and a block size that is a multiple of the batch size"
     )
+    DISTINCT_SAMPLES = "batches in which no sample stands twice: layout blocks or mixed"
     NO_BATCH_NORM = "a model without batch norm"
     CLASSIFICATION = "a classification task"
     REGRESSION = "a regression task"
@@ -81,6 +83,8 @@ class Batch:
     """[K, B]"""
     views: tuple[Tensor, ...] = ()
     """Further augmented inputs, [K, B, …] each."""
+    shard: Shard | None = None
+    """Which of a whole batch these samples are, where several processes share it."""
 
 
 class Term(NamedTuple):
@@ -158,6 +162,15 @@ class Method:
         if unmet:
             need = min(unmet, key=lambda need: need.name)
             raise UserError(f"{where}: method {settings.method.name} needs {need.value}.")
+
+    @classmethod
+    def shardable(cls, hyperparameters: Any) -> bool:
+        """Whether processes may take a shard of each batch and average their gradients.
+
+        They may where the objective is the mean over the batch of what each sample gives by itself, in every
+        step, and where no state is made from anything that a process sees of its own shard alone.
+        """
+        return False
 
     @classmethod
     def alike(cls, replica: Replica) -> Hashable:
@@ -253,11 +266,29 @@ def reduce(losses: Tensor, weights: Tensor | None, reduction: Reduction) -> Term
     return Term(total / norm.where(norm > 0, 1.0), norm > 0)
 
 
+def check_processes(settings: TrainingSettings, processes: int, where: str) -> None:
+    """Compare a cell's method with how many processes shall train one run; imports no torch.
+
+    Raises:
+        UserError: there are several, and they cannot share its batches.
+    """
+    from lapwing.methods import methods
+
+    kind: type[Method] = methods.get(settings.method.name)
+    chosen = validate(kind.Hyperparameters, settings.method.options, f"{where}: options of {kind.title}")
+    if processes > 1 and not kind.shardable(chosen):
+        raise UserError(
+            f"{where}: method {settings.method.name} cannot train one run on {processes} GPUs, because what "
+            "it does with a sample depends on others; set gpu to 1, or select other methods by only."
+        )
+
+
 def offered(settings: TrainingSettings, dataset: HasTask) -> frozenset[Need]:
     """Which needs data, model and layout of a cell meet."""
     from lapwing.models import models
 
     met = {Need.SAMPLE_INDEX, Need.CLASSIFICATION if dataset.task == "classification" else Need.REGRESSION}
+    met |= {Need.DISTINCT_SAMPLES} if settings.layout != "balanced" else set()
     corruption = getattr(settings, "corruption", None)
     if corruption is not None:
         sources = corruption.sources

@@ -39,6 +39,11 @@ class Cdr(Method):
     Hyperparameters = CdrHyperparameters
     hyperparameters: CdrHyperparameters
 
+    @classmethod
+    def shardable(cls, hyperparameters: CdrHyperparameters) -> bool:
+        """Gradients are those of the whole batch when they are edited."""
+        return True
+
     def edit_gradients(self, training: Training, batch: Batch, network: Stack, losses: Tensor) -> None:
         """Scale the gradients of the weights that matter, and set those of the others to zero."""
         chosen = self.hyperparameters

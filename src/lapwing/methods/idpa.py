@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from lapwing.errors import UserError
 from lapwing.methods.base import Batch, Method, Need, Term
 from lapwing.schema import Closed
 
@@ -39,7 +40,7 @@ class Idpa(Method):
 
     title = "IDPA"
     version = 1
-    needs = frozenset({Need.CLASSIFICATION, Need.SAMPLE_INDEX})
+    needs = frozenset({Need.CLASSIFICATION, Need.SAMPLE_INDEX, Need.DISTINCT_SAMPLES})
     Hyperparameters = IdpaHyperparameters
     hyperparameters: IdpaHyperparameters
     state_names = ("eta", "pnl")
@@ -49,9 +50,15 @@ class Idpa(Method):
     """[K, N] probabilities of the given labels after the first phase; 0 before."""
 
     def setup(self, training: Training) -> None:
-        """Make the rates of K × N samples."""
+        """Make the rates of K × N samples.
+
+        Raises:
+            UserError: a sample may stand twice in a batch, where its rate would move twice, in any order.
+        """
         import torch
 
+        if training.settings.layout == "balanced":
+            raise UserError(f"method idpa needs {Need.DISTINCT_SAMPLES.value}.")
         self.pnl = torch.zeros(
             training.replicas, training.samples, dtype=training.dtype, device=training.device
         )

@@ -70,6 +70,11 @@ class Lap(Method):
         single = {Need.SINGLE_SOURCE_BATCHES} if hyperparameters.form == "gradient" else set()
         return cls.needs | single
 
+    @classmethod
+    def shardable(cls, hyperparameters: LapHyperparameters) -> bool:
+        """In the loss form, whose sums and counts of each source add up."""
+        return hyperparameters.form == "loss"
+
     def setup(self, training: Training) -> None:
         """Make the counters of K replicas and S sources.
 
@@ -89,7 +94,9 @@ class Lap(Method):
             options["warm_up"] = options.pop("warmup_iters")
             self.weighting = SourceGradientMultiplier(**options)
         else:
-            self.weighting = SourceLossWeighting(**options)
+            processes = training.processes
+            total = None if processes.alone else processes.sum
+            self.weighting = SourceLossWeighting(**options, sum_over_processes=total)
 
     def state(self) -> Mapping[str, Tensor]:
         """Histories and counters."""

@@ -36,6 +36,11 @@ class Nls(Method):
     Hyperparameters = NlsHyperparameters
     hyperparameters: NlsHyperparameters
 
+    @classmethod
+    def shardable(cls, hyperparameters: NlsHyperparameters) -> bool:
+        """Each sample stands for itself."""
+        return True
+
     def sample_losses(self, training: Training, outputs: Any, batch: Batch) -> Tensor:
         """Smoothed losses [K, B] of outputs [K, B, C]."""
         chosen = self.hyperparameters

@@ -1,5 +1,7 @@
 """Standard training: every sample counts the same, wherever it comes from."""
 
+from typing import Any
+
 from lapwing.methods.base import Method
 
 
@@ -8,6 +10,11 @@ class Standard(Method):
 
     title = "Standard"
     version = 1
+
+    @classmethod
+    def shardable(cls, hyperparameters: Any) -> bool:
+        """Each sample stands for itself."""
+        return True
 
 
 METHOD = Standard

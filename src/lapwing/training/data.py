@@ -4,17 +4,20 @@ Two ways to hold the inputs (measured, Fashion-MNIST, one CPU thread; `benchmark
 
 - `Arranged`: the rows of each replica in training order, ready to be used, K × N rows. Batches of the
   layout `blocks` are then slices and cost nothing. Also holds what an input corruption makes.
-- `Shared`: one copy of the prepared rows in their own type for all replicas. Batches gather rows and
-  scale them: from uint8 that takes half the time of a gather from float32, and a quarter of the memory.
+- `Shared`: one copy of the prepared rows in their own type for all replicas (`resident.Resident`). Batches
+  gather rows and scale them: from uint8 that takes half the time of a gather from float32, and a quarter of
+  the memory. Corruptions that work on prepared rows (`Corruption.alter_rows`) are applied batch by batch.
 
 The rule: `Arranged` for `blocks` as long as its rows fit into `ARRANGED_BYTES`, and always where inputs
-are corrupted; else `Shared`. `widest_stack` says how many seeds may train together so that they fit.
+are corrupted otherwise; else `Shared`. `widest_stack` says how many seeds may train together so that they
+fit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import prod
 from typing import Any, Protocol
 
@@ -23,19 +26,20 @@ import torch
 from torch import Tensor
 
 from lapwing.corruption import corruptions
-from lapwing.corruption.base import corrupt_inputs
+from lapwing.corruption.base import corrupt_inputs, corrupt_rows
 from lapwing.errors import UserError
 from lapwing.files import Array
+from lapwing.training.resident import CHUNK, Finish, Rows, Shape
 from lapwing.training.settings import Layout
 
 ARRANGED_BYTES = 2 * 2**30
 """Most memory for arranged rows, all replicas together; one replica may always have what it needs."""
 
-CHUNK = 4096
-"""Rows that are brought into their final form at a time."""
-
 Alter = Callable[[Array, Array], Array]
-"""(inputs [n, …] scaled, positions [n]) → inputs [n, …]."""
+"""(inputs [n, …] scaled, or tokens, positions [n]) → inputs [n, …]."""
+
+AlterRows = Callable[[Tensor, Tensor], Tensor]
+"""(prepared rows [n, …], their numbers [n]) → rows [n, …], on the device."""
 
 Redraw = Callable[[Tensor, Tensor], Tensor]
 """(labels of a batch [K, B], uniform numbers [K, B]) → new labels [K, B]."""
@@ -60,6 +64,9 @@ class Replica:
     altered: Array | None = None
     """[n] positions whose inputs are corrupted."""
     alter: Alter | None = None
+    """What is done to their inputs, once, before training."""
+    alter_rows: AlterRows | None = None
+    """What is done to their prepared rows instead, batch by batch."""
     noise_variance: Array | None = None
     """[N] of each target, where it is known."""
     redrawn: Array | None = None
@@ -78,7 +85,7 @@ class Replica:
             targets=arrays["targets"],
             source=arrays["source"],
             is_corrupt_source=arrays["is_corrupt_source"].astype(bool),
-            **_input_corruption(arrays["is_corrupted"], about),
+            **_input_corruption(arrays, about, ""),
             redrawn=arrays["is_corrupted"].astype(bool) if rule else None,
             redraw=corruptions.get(rule["name"]).redraw if rule else None,
             noise_variance=arrays.get("noise_variance"),
@@ -94,7 +101,7 @@ class Replica:
             seed=about["seed"],
             index=arrays["validation_index"],
             targets=arrays["validation_targets"],
-            **_input_corruption(arrays["validation_is_corrupted"], about),
+            **_input_corruption(arrays, about, "validation_"),
         )
 
     def of_clean_sources(self, is_corrupted: Array) -> Replica:
@@ -119,81 +126,45 @@ class Replica:
         )
 
 
-def _input_corruption(is_corrupted: Array, about: Mapping[str, Any]) -> dict[str, Any]:
+def _input_corruption(arrays: Mapping[str, Array], about: Mapping[str, Any], prefix: str) -> dict[str, Any]:
     """The arguments of a replica that say what is done to its inputs."""
     rule = about.get("input_rule")
     if not rule:
         return {}
-
-    def alter(inputs: Array, positions: Array) -> Array:
-        return corrupt_inputs(rule, inputs, positions)
-
-    return {"altered": np.flatnonzero(is_corrupted), "alter": alter}
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Prepared inputs [M, …] in their own type, and the factor that makes them the network's."""
-
-    inputs: Array
-    scale: float = 1.0
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one sample."""
-        return tuple(self.inputs.shape[1:])
-
-    def bytes_as(self, dtype: torch.dtype) -> int:
-        """Size of one sample in the network's type."""
-        return prod(self.shape) * dtype.itemsize
-
-    def scaled(self, rows: Array, dtype: torch.dtype) -> Tensor:
-        """[n] rows as [n, …] of the network's type; scaled in that type, as everywhere."""
-        chosen = torch.from_numpy(self.inputs[rows]).to(dtype)
-        return chosen if self.scale == 1.0 else chosen * self.scale
+    flags = arrays.get(f"{prefix}is_altered", arrays[f"{prefix}is_corrupted"])
+    altered = {"altered": np.flatnonzero(flags)}
+    if corruptions.get(rule["name"]).alter_rows is not None:
+        return {**altered, "alter_rows": partial(corrupt_rows, rule)}
+    return {**altered, "alter": partial(corrupt_inputs, rule)}
 
 
 def widest_stack(
     rows: Rows, replica: Replica, layout: Layout, dtype: torch.dtype, left_aside: Replica | None = None
 ) -> int:
     """How many replicas like this one may train together within `ARRANGED_BYTES`, at least 1."""
-    if replica.alter is None and layout == "mixed":
+    if replica.alter is None and (layout != "blocks" or replica.alter_rows is not None):
         return len(replica.index)  # rows are shared: no limit from here
     aside = left_aside if left_aside is not None and left_aside.alter is not None else None
     arranged = len(replica.index) + (len(aside.index) if aside else 0)
     return max(1, ARRANGED_BYTES // (arranged * rows.bytes_as(dtype)))
 
 
-@dataclass(frozen=True)
-class Shape:
-    """How rows lie in memory; images lie channels last where convolutions on a CPU want that."""
-
-    sample: tuple[int, ...]
-    channels_last: bool
-
-    @property
-    def stored(self) -> tuple[int, ...]:
-        """Shape of a sample as it lies in memory."""
-        return (*self.sample[1:], self.sample[0]) if self.channels_last else self.sample
-
-    def store(self, inputs: Tensor) -> Tensor:
-        """[n, …] inputs as they lie in memory."""
-        return inputs.movedim(1, -1).contiguous() if self.channels_last else inputs.contiguous()
-
-    def seen(self, stored: Tensor) -> Tensor:
-        """[…, *stored] as the network sees it, a view."""
-        return stored.movedim(-1, -3) if self.channels_last else stored
-
-
 class Arranged:
     """Rows of each replica in training order, [K, N, …] in the network's type."""
 
     def __init__(
-        self, rows: Rows, replicas: Sequence[Replica], shape: Shape, dtype: torch.dtype, device: torch.device
+        self,
+        rows: Rows,
+        replicas: Sequence[Replica],
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        channels_last: bool,
     ):
         number = len(replicas[0].index)
-        self._shape = shape
-        self._stored = torch.empty((len(replicas), number, *shape.stored), dtype=dtype, device=device)
+        self._shape = shape = Shape.of(rows, channels_last=channels_last)
+        kept = (len(replicas), number, *shape.stored)
+        self._stored = torch.empty(kept, dtype=rows.seen_as(dtype), device=device)
         for stored, replica in zip(self._stored, replicas, strict=True):
             for start in range(0, number, CHUNK):
                 positions = np.arange(start, min(start + CHUNK, number))
@@ -220,20 +191,54 @@ class Arranged:
 class Shared:
     """One copy of the prepared rows in their own type for all replicas."""
 
-    def __init__(self, rows: Rows, index: Tensor, shape: Shape, dtype: torch.dtype, device: torch.device):
-        stored = shape.store(torch.from_numpy(np.ascontiguousarray(rows.inputs)))
-        self._flat = stored.view(len(stored), -1).to(device)
-        self._index, self._scale, self._shape, self._dtype = index, rows.scale, shape, dtype
+    def __init__(
+        self,
+        rows: Rows,
+        replicas: Sequence[Replica],
+        dtype: torch.dtype,
+        device: torch.device,
+        *,
+        channels_last: bool,
+    ):
+        self._resident = rows.resident(device, channels_last=channels_last)
+        self._finish = Finish(rows, dtype, device)
+        self._index = stacked([replica.index for replica in replicas], self._resident.device).long()
+        self._device = device
+        self._alter = [replica.alter_rows for replica in replicas]
+        self._is_altered = _flags(replicas, len(rows.inputs), device) if any(self._alter) else None
 
     def prepare(self, positions: Tensor) -> Tensor:
-        """Where positions [K, n] lie, for `gather`."""
-        return self._index.gather(1, positions)
+        """Where positions [K, n] lie, for `gather`; on the host if the rows are: then no batch waits."""
+        return self._index.gather(1, positions.to(self._index.device))
 
     def gather(self, places: Tensor) -> Tensor:
         """Inputs [K, B, …] at prepared places [K, B]."""
-        picked = self._flat.index_select(0, places.reshape(-1)).to(self._dtype)
-        scaled = picked if self._scale == 1.0 else picked.mul_(self._scale)
-        return self._shape.seen(scaled.view(*places.shape, *self._shape.stored))
+        picked = self._resident.at(places.reshape(-1))
+        if self._is_altered is not None:
+            places = places.to(self._device, non_blocking=True)
+            self._corrupt(_by_replica(picked, places), places, self._is_altered.gather(1, places))
+        return _by_replica(self._finish(picked), places)
+
+    def _corrupt(self, picked: Tensor, places: Tensor, flags: Tensor) -> None:
+        """Corrupt prepared rows [K, B, …] in place where the flags [K, B] say so."""
+        for alter, rows, index, flag in zip(self._alter, picked, places, flags, strict=True):
+            if alter is not None:
+                chosen = flag.reshape(-1, *[1] * (rows.ndim - 1))
+                rows.copy_(torch.where(chosen, alter(rows, index), rows))
+
+
+def _by_replica(rows: Tensor, places: Tensor) -> Tensor:
+    """Rows [K · B, …] from places [K, B] as [K, B, …], a view."""
+    return rows.view(*places.shape, *rows.shape[1:])
+
+
+def _flags(replicas: Sequence[Replica], rows: int, device: torch.device) -> Tensor:
+    """[K, M] bool: the prepared rows that each replica has altered."""
+    flags = np.zeros((len(replicas), rows), dtype=bool)
+    for row, replica in zip(flags, replicas, strict=True):
+        if replica.altered is not None:
+            row[replica.index[replica.altered]] = True
+    return torch.from_numpy(flags).to(device)
 
 
 def _inputs_at(rows: Rows, replica: Replica, positions: Array, dtype: torch.dtype) -> Tensor:
@@ -241,14 +246,15 @@ def _inputs_at(rows: Rows, replica: Replica, positions: Array, dtype: torch.dtyp
 
     Corruption itself is done in float32 whatever the network's type: it belongs to the data.
     """
-    inputs = rows.scaled(replica.index[positions], dtype)
+    finish, of_data = (Finish(rows, kind, torch.device("cpu")) for kind in (dtype, torch.float32))
+    inputs = finish.scaled(rows.at(replica.index[positions]))
     if replica.alter is not None and replica.altered is not None:
         chosen = np.flatnonzero(np.isin(positions, replica.altered))
         if len(chosen):
-            clean = rows.scaled(replica.index[positions[chosen]], torch.float32).numpy()
+            clean = of_data.scaled(rows.at(replica.index[positions[chosen]])).numpy()
             altered = torch.from_numpy(replica.alter(clean, positions[chosen]))
-            inputs[torch.from_numpy(chosen)] = altered.to(dtype)
-    return inputs
+            inputs[torch.from_numpy(chosen)] = altered.to(inputs.dtype)
+    return finish.normalised(inputs)
 
 
 class TrainingData:
@@ -260,6 +266,7 @@ class TrainingData:
         targets: [K, N] int64 classes, or numbers of the network's type.
         source: [K, N] int64, or None.
         noise_variance: [K, N] of the network's type, or None.
+        at_once: samples that are evaluated in one pass.
     """
 
     def __init__(
@@ -273,13 +280,14 @@ class TrainingData:
         channels_last: bool = False,
     ) -> None:
         device = torch.device(device)
-        shape = Shape(rows.shape, channels_last and len(rows.shape) == 3)
-        self.layout, self.device = layout, device
+        self.layout, self.device, self.at_once = layout, device, rows.at_once
         self.samples = len(replicas[0].index)
         self.index = stacked([replica.index for replica in replicas], device).long()
         self.targets = stacked([replica.targets for replica in replicas], device)
         self.targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets.long()
         self.source, self.sources = _sources(replicas, device)
+        if layout == "balanced" and self.source is None:
+            raise UserError("layout balanced needs the source of each sample, and these data have none.")
         variances = _known([replica.noise_variance for replica in replicas])
         self.noise_variance = stacked(variances, device).to(dtype) if variances else None
         redrawn = _known([replica.redrawn for replica in replicas])
@@ -287,11 +295,10 @@ class TrainingData:
         self._redraw = replicas[0].redraw
         fits = len(replicas) * self.samples * rows.bytes_as(dtype) <= ARRANGED_BYTES
         altered = any(replica.alter is not None for replica in replicas)
-        self.inputs: Arranged | Shared
-        if altered or (layout == "blocks" and fits):
-            self.inputs = Arranged(rows, replicas, shape, dtype, device)
-        else:
-            self.inputs = Shared(rows, self.index, shape, dtype, device)
+        by_rows = any(replica.alter_rows is not None for replica in replicas)
+        arranged = altered or (layout == "blocks" and fits and not by_rows)
+        hold = Arranged if arranged else Shared
+        self.inputs: Arranged | Shared = hold(rows, replicas, dtype, device, channels_last=channels_last)
 
     @property
     def decisions(self) -> tuple[Tensor, Tensor | None, Tensor | None]:
@@ -317,11 +324,28 @@ class TrainingData:
         drawn = [self._redraw(*pair) for pair in zip(cut(targets, size), cut(uniform, size), strict=True)]
         return torch.where(self._redrawn.gather(1, positions), torch.cat(drawn, 1), targets)
 
-    # -- as what is evaluated on: samples that are left aside, corrupted as they are --------------------
+    def drawn_evenly(self, members: Tensor, uniform: Tensor) -> Tensor:
+        """Draw from positions [K, n] as many, with replacement, each of their sources being equally likely.
 
-    def chunks(self, size: int) -> list[tuple[int, int]]:
-        """Bounds of chunks of `size` positions."""
-        return bounds(self.samples, size)
+        Args:
+            members: [K, n] positions.
+            uniform: [K, 2, n] numbers of [0, 1) in float64: which source, and which of its positions.
+
+        Returns:
+            [K, n] positions.
+        """
+        if self.source is None:
+            raise ValueError("these data have no sources")
+        source = self.source.gather(1, members)
+        by_source = source.argsort(dim=1, stable=True)
+        sizes = source.new_zeros(len(source), self.sources).scatter_add(1, source, torch.ones_like(source))
+        starts, present = sizes.cumsum(1) - sizes, (sizes > 0).long()
+        present_first = present.argsort(dim=1, descending=True, stable=True)
+        drawn = present_first.gather(1, _below(present.sum(1, keepdim=True), uniform[:, 0]))
+        places = starts.gather(1, drawn) + _below(sizes.gather(1, drawn), uniform[:, 1])
+        return members.gather(1, by_source.gather(1, places))
+
+    # -- as what is evaluated on: samples that are left aside, corrupted as they are --------------------
 
     def take(self, replicas: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Inputs [K, n, …] and targets [K, n] of a chunk."""
@@ -348,8 +372,9 @@ class Evaluated(Protocol):
         """[K, M], or [1, M] where all replicas share them."""
         ...
 
-    def chunks(self, size: int) -> list[tuple[int, int]]:
-        """Bounds of chunks of `size` samples."""
+    @property
+    def at_once(self) -> int:
+        """Samples that are evaluated in one pass."""
         ...
 
     def take(self, replicas: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
@@ -366,6 +391,11 @@ def cut(tensor: Tensor, size: int) -> tuple[Tensor, ...]:
     """[K, N, …] as views [K, B, …] of at most `size` positions."""
     # torch annotates split in some of the versions that we support, and not in others
     return torch.split(tensor, size, 1)  # type: ignore[no-any-return,no-untyped-call,unused-ignore]
+
+
+def _below(number: Tensor, uniform: Tensor) -> Tensor:
+    """Integers from 0 below `number`, from numbers of [0, 1)."""
+    return torch.minimum((uniform * number).long(), number - 1)  # a product may round up to `number`
 
 
 def stacked(arrays: Sequence[Array], device: torch.device) -> Tensor:
@@ -414,22 +444,20 @@ class TestData:
             channels_last: how images lie in memory.
         """
         device = torch.device(device)
-        self._shape = Shape(rows.shape, channels_last and len(rows.shape) == 3)
-        self._stored = self._shape.store(torch.from_numpy(np.ascontiguousarray(rows.inputs))).to(device)
-        self._scale, self._dtype = rows.scale, dtype
-        self._index = None if index is None else stacked(index, device).long()
+        self.at_once = rows.at_once
+        self._resident = rows.resident(device, channels_last=channels_last)
+        self._finish = Finish(rows, dtype, device)
+        self._index = None if index is None else stacked(index, self._resident.device).long()
         self.targets = stacked(targets, device)
         self.targets = self.targets.to(dtype) if self.targets.is_floating_point() else self.targets.long()
         self.samples = self.targets.shape[1]
 
-    def chunks(self, size: int) -> list[tuple[int, int]]:
-        """Bounds of chunks of `size` rows."""
-        return bounds(self.samples, size)
-
     def take(self, replicas: int, start: int, stop: int) -> tuple[Tensor, Tensor]:
         """Inputs [K, n, …] and targets [K, n] of a chunk; replicas share memory where they share rows."""
-        rows = self._stored[start:stop] if self._index is None else self._stored[self._index[:, start:stop]]
-        inputs = rows.to(self._dtype) * self._scale
         if self._index is None:
+            inputs = self._finish(self._resident.between(start, stop))
             inputs = inputs.expand(replicas, *inputs.shape)
-        return self._shape.seen(inputs), self.targets[:, start:stop].expand(replicas, -1)
+        else:
+            places = self._index[:, start:stop]
+            inputs = _by_replica(self._finish(self._resident.at(places.reshape(-1))), places)
+        return inputs, self.targets[:, start:stop].expand(replicas, -1)

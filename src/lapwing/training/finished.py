@@ -41,6 +41,7 @@ def data_digest(path: Path) -> str:
     """A hash of all of a prepared file that decides numbers; only its header is read."""
     about = files.read_about(path)
     decisive = {name: about.get(name) for name in ("scale", "task", "classes", "groups")}
+    decisive |= {name: about[name] for name in ("normalisation", "vocabulary") if name in about}
     return files.content_key({"content": files.content_hash(path), **decisive}, length=64)
 
 

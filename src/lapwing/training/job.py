@@ -7,24 +7,28 @@ import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 import torch
+from torch import Tensor
 
 from lapwing import files
 from lapwing.errors import UserError
 from lapwing.files import Array
 from lapwing.methods import methods
-from lapwing.methods.base import Method
+from lapwing.methods.base import Method, check_processes
 from lapwing.models import models
 from lapwing.schema import validate
-from lapwing.training.data import Replica, Rows, TestData, TrainingData, widest_stack
-from lapwing.training.engine import DTYPES, Training, below
+from lapwing.training.data import Replica, TestData, TrainingData, widest_stack
+from lapwing.training.distributed import ALONE, Processes, check_gpus, run_together
+from lapwing.training.engine import Training, below
 from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, data_digest, run_key
 from lapwing.training.metrics import History, extended, metrics_table, sources_table
+from lapwing.training.precision import DTYPES
 from lapwing.training.provenance import Environment, Spent, about_run
-from lapwing.training.settings import RunSettings, TrainingSettings
+from lapwing.training.resident import Rows
+from lapwing.training.settings import RunSettings, TrainingSettings, check_augmentation
 from lapwing.training.stack import Build, build_replica, choose_backend, has_convolutions
 
 log = logging.getLogger(__name__)
@@ -83,6 +87,7 @@ def train_part(
     *,
     device: str | None = None,
     threads: int = 1,
+    processes: int = 1,
 ) -> None:
     """Train the runs of a part that were not trained before, and write what all of them measured.
 
@@ -93,12 +98,13 @@ def train_part(
         finished: the folder of finished runs.
         out: where `metrics`, `sources` (parquet) and `runs` (JSON) go.
         device: None: the accelerator where there is one.
-        threads: of this process; small models are several times slower with two.
+        threads: of a process; small models are several times slower with two.
+        processes: that train each run together, one GPU each (`lapwing.training.distributed`).
 
     Raises:
-        UserError: an input is missing, damaged, or belongs to something else.
+        UserError: an input is missing, damaged, or belongs to something else; several processes cannot train
+            with a method; or one of them failed.
     """
-    torch.set_num_threads(threads)
     asked = [
         Cell(cell["axes"], validate(RunSettings, cell["settings"], "cell"), cell["seeds"]) for cell in cells
     ]
@@ -107,20 +113,78 @@ def train_part(
     artefacts = {
         (about["key"], about["seed"]): path for path in corrupted for about in [files.read_about(path)]
     }
-    environment = Environment.here(device)
+    for cell in asked:
+        check_processes(cell.settings.training, processes, str(cell))
+    job = Job(asked, prepared, artefacts, finished, out, device, threads)
+    if processes == 1:
+        _work(ALONE, job)
+        return
+    if device != "cpu":
+        check_gpus(processes)
+    run_together(_work, processes, job)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What `train_part` was asked for, as each of its processes has it."""
+
+    cells: Sequence[Cell]
+    prepared: Mapping[str, Path]
+    """By dataset."""
+    artefacts: Mapping[tuple[str, int], Path]
+    """By corruption and seed."""
+    finished: Path
+    out: Mapping[str, Path]
+    device: str | None
+    threads: int
+
+
+class Start(NamedTuple):
+    """What the first process of several says when a stack begins: which it is, and where it stands."""
+
+    cell: Cell
+    seeds: Sequence[int]
+    state: Mapping[str, Tensor]
+    counters: Mapping[str, Any]
+
+
+def _work(processes: Processes, job: Job) -> None:
+    """What a process of the job does."""
+    torch.set_num_threads(job.threads)
+    environment = Environment.here(job.device, processes)
+    if processes.first:
+        _lead(job, environment)
+    else:
+        _follow(job, environment)
+
+
+def _follow(job: Job, environment: Environment) -> None:
+    """Train what the first process says, step by step beside it, and keep nothing."""
+    processes = environment.processes
+    while (start := processes.told_by_first()) is not None:
+        trainee = _Inputs(start.cell, job.prepared, job.artefacts).read(start.seeds)
+        training, held_out = prepare(trainee, start.seeds, environment.device, processes)
+        training.load(start.state, start.counters)
+        while not training.ended:
+            training.train_epoch(held_out.test, held_out.validation)
+
+
+def _lead(job: Job, environment: Environment) -> None:
+    """Train the runs, with the other processes where there are any, and write what they measured."""
     tables: dict[str, list[pd.DataFrame]] = {"metrics": [], "sources": []}
     runs = []
-    for cell in asked:
-        inputs = _Inputs(cell, prepared, artefacts)
-        for seed, run in train_cell(cell, inputs, finished, environment).items():
+    for cell in job.cells:
+        inputs = _Inputs(cell, job.prepared, job.artefacts)
+        for seed, run in train_cell(cell, inputs, job.finished, environment).items():
             columns = {**cell.axes, "seed": seed}
             tables["metrics"].append(run.metrics.assign(**columns)[[*columns, *run.metrics.columns]])
             tables["sources"].append(run.sources.assign(**columns)[[*columns, *run.sources.columns]])
             runs.append({**columns, **run.about})
-    about = {"cells": [{"axes": dict(cell.axes), "seeds": list(cell.seeds)} for cell in asked]}
+    environment.processes.told_by_first(None)
+    about = {"cells": [{"axes": dict(cell.axes), "seeds": list(cell.seeds)} for cell in job.cells]}
     for name, parts in tables.items():
-        files.write_table(out[name], pd.concat(parts, ignore_index=True), about)
-    files.write_json(out["runs"], runs, about)
+        files.write_table(job.out[name], pd.concat(parts, ignore_index=True), about)
+    files.write_json(job.out["runs"], runs, about)
 
 
 class _Inputs:
@@ -159,10 +223,19 @@ class _Inputs:
             if "test_index" in arrays:
                 test_index[seed], test_targets[seed] = arrays["test_index"], arrays["test_targets"]
         part = decided["test_rows"]
+        rows = {
+            split: Rows(
+                prepared[f"{split}/inputs"],
+                scale=about["scale"],
+                normalisation=about.get("normalisation"),
+                vocabulary=about.get("vocabulary"),
+            )
+            for split in {"train", part}
+        }
         return Trainee(
             settings=self.cell.settings.training,
-            rows=Rows(prepared["train/inputs"], about["scale"]),
-            test_rows=Rows(prepared[f"{part}/inputs"], about["scale"]),
+            rows=rows["train"],
+            test_rows=rows[part],
             test_targets=test_targets or prepared[f"{part}/targets"],
             replicas=replicas,
             left_aside=left_aside,
@@ -251,7 +324,10 @@ def builder(trainee: Trainee) -> Build:
     model = models.get(settings.name)
     options = validate(model.Options, settings.options, f"options of {settings.name}")
     _check_version("model", settings.name, settings.version, model.version)
-    return lambda: model.build(options, trainee.rows.shape, trainee.classes or 1)
+    if model.tokens and trainee.rows.vocabulary is None:
+        raise UserError(f"model {settings.name} reads words, and the data do not say how many there are.")
+    words = (trainee.rows.vocabulary,) if model.tokens else ()
+    return lambda: model.build(options, trainee.rows.shape, trainee.classes or 1, *words)
 
 
 def _check_version(what: str, name: str, asked: int, here: int) -> None:
@@ -273,16 +349,19 @@ class HeldOut:
     """What the study leaves aside, corrupted as a training set of its own; labels of every step are true."""
 
 
-def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tuple[Training, HeldOut]:
+def prepare(
+    trainee: Trainee, seeds: Sequence[int], device: torch.device, processes: Processes = ALONE
+) -> tuple[Training, HeldOut]:
     """Bring the data of some seeds to the device and build their networks."""
     settings, build = trainee.settings, builder(trainee)
+    check_augmentation(settings.augmentation, trainee.rows.shape, "these inputs")
     network = build_replica(build, 0, 0)
     backend, _ = choose_backend(network, device)
     dtype = DTYPES[settings.precision]
     places: dict[str, Any] = {
         "dtype": dtype,
         "device": device,
-        "channels_last": device.type == "cpu" and has_convolutions(network),
+        "channels_last": has_convolutions(network) and (device.type == "cpu" or backend == "loop"),
     }
     replicas = [trainee.replicas[seed] for seed in seeds]
     data = TrainingData(trainee.rows, replicas, layout=settings.layout, **places)
@@ -304,6 +383,7 @@ def prepare(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> tup
         backend=backend,
         meta=meta,
         groups=trainee.groups,
+        processes=processes,
     )
     return training, held_out
 
@@ -337,10 +417,13 @@ def _train_stack(
     store: FinishedRuns,
     environment: Environment,
 ) -> dict[int, FinishedRun]:
-    training, held_out, progress = _begun(trainee, seeds, checkpoint, store, environment.device)
+    training, held_out, progress = _begun(trainee, seeds, checkpoint, store, environment)
     if progress.resumed:
         log.info("%s: seeds %s go on after epoch %d", cell, list(seeds), progress.resumed)
-    while training.epoch < trainee.settings.epochs and bool(training.alive.any()):
+    if not environment.processes.alone:
+        state = {name: tensor.cpu() for name, tensor in training.state().items()}
+        environment.processes.told_by_first(Start(cell, seeds, state, training.counters()))
+    while not training.ended:
         train_one_epoch(training, held_out, progress, str(cell))
         if training.epoch < trainee.settings.epochs:
             save(store, training, progress)
@@ -357,17 +440,18 @@ def _begun(
     seeds: Sequence[int],
     checkpoint: Checkpoint | None,
     store: FinishedRuns,
-    device: torch.device,
+    environment: Environment,
 ) -> tuple[Training, HeldOut, Progress]:
     """A stack where its checkpoint is; one that does not fit is set aside, and the stack begins anew."""
-    training, held_out = prepare(trainee, seeds, device)
+    where = environment.device, environment.processes
+    training, held_out = prepare(trainee, seeds, *where)
     if checkpoint is None:
         return training, held_out, Progress()
     try:
         return training, held_out, resume(training, checkpoint)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         store.set_aside(checkpoint.path, error)
-        return *prepare(trainee, seeds, device), Progress()
+        return *prepare(trainee, seeds, *where), Progress()
 
 
 def train_one_epoch(training: Training, held_out: HeldOut, progress: Progress, name: str) -> None:

@@ -12,6 +12,7 @@ from typing import Protocol, cast, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from lapwing.training.distributed import Shard
 from lapwing.training.randomness import random_bits
 
 Tensors = Mapping[str, Tensor]
@@ -74,7 +75,8 @@ class Dropout(nn.Module):
 
     `nn.Dropout` cannot be used: under `vmap` the draw of one replica depends on how many others
     there are. The stack sets `key` once and `call` before every training pass. With `channels` whole
-    feature maps are dropped, not single values.
+    feature maps are dropped, not single values. Of a batch that processes share the mask is that of the whole
+    batch, cut as the batch is: `shard`, which the stack sets too.
     """
 
     key: Tensor
@@ -84,6 +86,7 @@ class Dropout(nn.Module):
         self.probability = probability
         self.channels = channels
         self.call = 0
+        self.shard: Shard | None = None
         self._ahead = _Masks()
         self.register_buffer("key", torch.zeros((), dtype=torch.int32))
 
@@ -93,7 +96,8 @@ class Dropout(nn.Module):
             return inputs
         call = torch.full((), self.call, dtype=torch.int32, device=inputs.device)
         shape = self._mask_shape(inputs.shape)
-        return inputs * self._masks(self.key, call, prod(shape), inputs.dtype).view(shape)
+        masks = self._masks(self.key, call, prod(shape), inputs.dtype).view(1, *shape)
+        return inputs * self._own(masks)[0]
 
     def forward_stacked(self, inputs: Tensor, tensors: Tensors, name: str) -> Tensor:
         """[K, B, ...] to [K, B, ...], each replica with its own mask; many calls' masks are made at once."""
@@ -107,11 +111,16 @@ class Dropout(nn.Module):
             calls = torch.arange(self.call, self.call + length, dtype=torch.int32, device=inputs.device)
             masks = self._masks(keys, calls.unsqueeze(1), number, inputs.dtype)
             ahead = self._ahead = _Masks(keys, self.call, masks)
-        return inputs * ahead.masks[self.call - ahead.start].view(len(inputs), *shape)
+        return inputs * self._own(ahead.masks[self.call - ahead.start].view(len(inputs), *shape))
 
     def _mask_shape(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """Of one network's mask for inputs [B, C, ...]: theirs, or [B, C, 1, ...]."""
-        return (*shape[:2], *[1] * len(shape[2:])) if self.channels else tuple(shape)
+        """Of one network's mask for inputs [B, C, ...] of the whole batch: theirs, or [B, C, 1, ...]."""
+        batch = shape[0] if self.shard is None else self.shard.whole
+        return (batch, shape[1], *[1] * len(shape[2:])) if self.channels else (batch, *shape[1:])
+
+    def _own(self, masks: Tensor) -> Tensor:
+        """Of masks [K, B, ...] of the whole batch those of the samples that are here."""
+        return masks if self.shard is None else self.shard.of(masks)
 
     def _masks(self, keys: Tensor, calls: Tensor, number: int, dtype: torch.dtype) -> Tensor:
         """0 or 1 / (1 - probability) for each of `number` positions."""

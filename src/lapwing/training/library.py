@@ -12,7 +12,7 @@ from torch import nn
 
 from lapwing.errors import UserError
 from lapwing.files import Array
-from lapwing.training.data import Replica, Rows
+from lapwing.training.data import Replica
 from lapwing.training.job import (
     Progress,
     Trainee,
@@ -22,6 +22,7 @@ from lapwing.training.job import (
     stack_width,
     train_one_epoch,
 )
+from lapwing.training.resident import Rows
 from lapwing.training.settings import TrainingSettings
 
 
@@ -55,6 +56,7 @@ def train_arrays(
     seeds: Sequence[int],
     *,
     classes: int | None = None,
+    vocabulary: int | None = None,
     device: str = "cpu",
 ) -> list[TrainedRun]:
     """Train one run per seed on the same samples.
@@ -65,19 +67,18 @@ def train_arrays(
         test: test samples.
         seeds: of initialisation, order and dropout.
         classes: None: regression.
+        vocabulary: how many words there are, where inputs [N, L] are numbers of words; None: they are not.
         device: of torch.
 
     Raises:
         UserError: the samples do not fit each other or the method.
     """
-    _check(train)
-    _check(test)
-    scale = 1 / 255 if train.inputs.dtype == np.uint8 else 1.0
+    rows, test_rows = (_rows(samples, vocabulary) for samples in (train, test))
     everything = np.arange(len(train.inputs))
     trainee = Trainee(
         settings=settings,
-        rows=Rows(train.inputs, scale),
-        test_rows=Rows(test.inputs, scale),
+        rows=rows,
+        test_rows=test_rows,
         test_targets=test.targets,
         replicas={seed: Replica(seed, everything, train.targets, train.source) for seed in seeds},
         classes=classes,
@@ -90,7 +91,7 @@ def train_arrays(
 def _train_stack(trainee: Trainee, seeds: Sequence[int], device: torch.device) -> list[TrainedRun]:
     training, held_out = prepare(trainee, seeds, device)
     progress = Progress()
-    while training.epoch < trainee.settings.epochs and bool(training.alive.any()):
+    while not training.ended:
         train_one_epoch(training, held_out, progress, trainee.settings.method.name)
     runs = []
     for row, seed in enumerate(seeds):
@@ -100,8 +101,21 @@ def _train_stack(trainee: Trainee, seeds: Sequence[int], device: torch.device) -
     return runs
 
 
+def _rows(samples: Samples, vocabulary: int | None) -> Rows:
+    """The inputs of samples that fit together."""
+    _check(samples)
+    inputs = samples.inputs
+    if vocabulary is None:
+        return Rows(inputs, 1 / 255 if inputs.dtype == np.uint8 else 1.0)
+    if not np.issubdtype(inputs.dtype, np.integer) or inputs.min() < 0 or inputs.max() >= vocabulary:
+        raise UserError(f"inputs must be numbers of words, integers from 0 to {vocabulary - 1}.")
+    return Rows(inputs.astype(np.int32), vocabulary=vocabulary)
+
+
 def _check(samples: Samples) -> None:
     number = len(samples.inputs)
+    if not number:
+        raise UserError("there are no samples; at least one is needed.")
     for name, array in (("targets", samples.targets), ("source", samples.source)):
         if array is not None and array.shape != (number,):
             raise UserError(

@@ -7,6 +7,7 @@ import platform
 import resource
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from lapwing.training.distributed import ALONE, Processes
 from lapwing.training.engine import Training
 from lapwing.training.settings import RunSettings
 
@@ -25,15 +27,33 @@ class Environment:
     """Where a job runs."""
 
     device: torch.device
+    """Of this process."""
     git_commit: str | None
     versions: Mapping[str, str]
+    processes: Processes = ALONE
+    """Those of the job."""
 
     @classmethod
-    def here(cls, device: str | None) -> Environment:
-        """This process; the accelerator where there is one."""
-        chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    def here(cls, device: str | None, processes: Processes = ALONE) -> Environment:
+        """This process; the accelerator where there is one, and of several processes each has its own."""
+        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if chosen.type == "cuda" and not processes.alone:
+            chosen = torch.device("cuda", processes.rank)
+            torch.cuda.set_device(chosen)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
-        return cls(torch.device(chosen), git_commit(Path(__file__)), {**versions, "lapwing": _own_version()})
+        versions["lapwing"] = _own_version()
+        return cls(chosen, git_commit(Path(__file__)), versions, processes)
+
+    @property
+    def devices(self) -> str:
+        """The names of the devices of all processes."""
+        names = Counter(_device_name(device) for device in self._all_devices())
+        return ", ".join(name if number == 1 else f"{number} x {name}" for name, number in names.items())
+
+    def _all_devices(self) -> list[torch.device]:
+        if self.processes.alone or self.device.type == "cpu":
+            return [self.device] * self.processes.number
+        return [torch.device(self.device.type, rank) for rank in range(self.processes.number)]
 
 
 @dataclass(frozen=True)
@@ -69,7 +89,8 @@ def about_run(
         "seed": training.seeds[row],
         "key": key,
         "settings": settings.model_dump(mode="json"),
-        "device": _device_name(environment.device),
+        "device": environment.devices,
+        "processes": environment.processes.number,
         "backend": training.networks[0].backend,
         "replicas": training.replicas,
         "seconds": own,

@@ -17,11 +17,27 @@ def generator(seed: int, *purpose: object) -> torch.Generator:
     return torch.Generator().manual_seed(derive(seed, *purpose))
 
 
-def random_bits(keys: Tensor, calls: Tensor, number: int) -> Tensor:
-    """16 random bits for each of `number` positions: a counter hash, the same alone and in company.
+def random_words(keys: Tensor, calls: Tensor, positions: Tensor) -> Tensor:
+    """32 random bits for each position: a counter hash, the same alone and in company.
 
     A Weyl sequence per (key, call) goes through the finaliser of MurmurHash3, with a second word of
-    key and call mixed in half way; each 32-bit word serves two positions. Nothing waits for the device.
+    key and call mixed in half way. Nothing waits for the device.
+
+    Args:
+        keys: int32, one per replica and place of use.
+        calls: int32, broadcast against the keys: which use this is.
+        positions: int32, broadcast against what keys and calls give and one more axis.
+
+    Returns:
+        [..., positions] int32, uniform; the axes in front are those of keys and calls.
+    """
+    first = _mixed(keys ^ _mixed(calls * _signed(0x9E3779B9) + 1))
+    second = _mixed(first + _signed(0x6C078965))
+    return _mixed(positions * _signed(0x9E3779B9) + first.unsqueeze(-1), second.unsqueeze(-1))
+
+
+def random_bits(keys: Tensor, calls: Tensor, number: int) -> Tensor:
+    """16 random bits for each of `number` positions; each of `random_words` serves two of them.
 
     Args:
         keys: int32, one per replica and place of use.
@@ -31,10 +47,8 @@ def random_bits(keys: Tensor, calls: Tensor, number: int) -> Tensor:
     Returns:
         [..., number] int16, uniform over -2^15 ... 2^15 - 1; the axes in front are those of keys and calls.
     """
-    first = _mixed(keys ^ _mixed(calls * _signed(0x9E3779B9) + 1))
-    second = _mixed(first + _signed(0x6C078965))
-    words = torch.arange((number + 1) // 2, dtype=torch.int32, device=keys.device)
-    bits = _mixed(words * _signed(0x9E3779B9) + first.unsqueeze(-1), second.unsqueeze(-1))
+    counted = torch.arange((number + 1) // 2, dtype=torch.int32, device=keys.device)
+    bits = random_words(keys, calls, counted)
     return torch.cat((bits.to(torch.int16), (bits >> 16).to(torch.int16)), -1)[..., :number]
 
 

@@ -1,10 +1,12 @@
 """What decides the numbers of a run, or what is recorded of it; no torch is imported here."""
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from lapwing.corruption.base import CorruptionSettings
+from lapwing.errors import UserError
 from lapwing.methods import methods
 from lapwing.models import models
 from lapwing.schema import Closed, Name, validate
@@ -12,16 +14,40 @@ from lapwing.schema import Closed, Name, validate
 ENGINE_VERSION = 2
 """Raised when the engine itself gives other numbers: every run is then trained anew."""
 
-Layout = Literal["blocks", "mixed"]
+Layout = Literal["blocks", "mixed", "balanced"]
 """`blocks`: every batch is one block of one source, in the same order in every epoch;
-`mixed`: the samples are shuffled anew in every epoch."""
+`mixed`: the samples are shuffled anew in every epoch;
+`balanced`: every epoch draws as many samples as there are, with replacement, each source equally often."""
+
+Augmentation = Literal["none", "horizontal_flip"]
+"""What is done to the inputs of training batches, drawn anew for each sample in every epoch."""
 
 TrainOn = Literal["all_sources", "clean_sources"]
 """`clean_sources`: those of corrupt sources are left out of training, which nobody could do who does not know
 them: an upper bound."""
 
 Task = Literal["classification", "regression"]
-Precision = Literal["float32", "float64"]
+Precision = Literal["float32", "float64", "tf32", "bf16"]
+"""`float32` is the reference. `tf32`: an accelerator rounds what it multiplies to 10 bits; `bf16`: networks
+run in bfloat16 where torch holds that harmless. Both keep parameters and losses in float32."""
+
+
+def check_augmentation(augmentation: Augmentation, input_shape: Sequence[int], whose: str) -> None:
+    """Refuse inputs of a shape that cannot be augmented so.
+
+    Args:
+        augmentation: what is done to them.
+        input_shape: of one of them.
+        whose: they are, for the sentence.
+
+    Raises:
+        UserError: they are no images.
+    """
+    if augmentation == "horizontal_flip" and len(input_shape) != 3:
+        raise UserError(
+            f"augmentation: horizontal_flip needs images (channels, height, width), and {whose} have the "
+            f"shape {tuple(input_shape)}."
+        )
 
 
 class Optimiser(Closed):
@@ -99,6 +125,8 @@ class TrainingSettings(Closed):
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
     precision: Precision = "float32"
+    augmentation: Augmentation = Field("none", exclude_if=lambda value: value == "none")
+    """Absent from dumps where there is none: runs from before it was thought of keep their keys."""
     record_every: int = Field(0, ge=0)
     """Steps between two records of what the method thinks of each source; 0: at the ends of epochs only."""
     engine: int = ENGINE_VERSION

@@ -11,6 +11,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.utils._pytree import tree_map
 
 from lapwing.errors import UserError
+from lapwing.training.batch_norm import WholeBatchNorm
+from lapwing.training.distributed import ALONE, Processes, Shard
 from lapwing.training.layers import Dropout, Layers
 from lapwing.training.randomness import derive
 
@@ -32,12 +34,19 @@ def has_convolutions(network: nn.Module) -> bool:
     return any(isinstance(layer, Convolution) for layer in network.modules())
 
 
+LARGE = 5_000_000
+"""Parameters of a network that fills a device by itself: nothing is gained by running several at once."""
+
+
 def choose_backend(network: nn.Module, device: torch.device) -> tuple[Backend, bool]:
     """The fastest way to run this architecture on this device, and whether to stack seeds at all.
 
-    Layers that offer it run `native`. Convolutions on a CPU run one seed after another: stacked
-    they are slower (0.4 to 0.9 times). Recurrent layers are unknown to `vmap`. The rest runs under `vmap`.
+    Large networks run one seed after another. Layers that offer it run `native`. Convolutions on a CPU run
+    one seed after another, too: stacked they are slower (0.4 to 0.9 times). Recurrent layers are unknown to
+    `vmap`. The rest runs under `vmap`.
     """
+    if sum(parameter.numel() for parameter in network.parameters()) > LARGE:
+        return "loop", False
     if isinstance(network, Layers):
         return "native", True
     recurrent = any(isinstance(layer, nn.RNNBase) for layer in network.modules())
@@ -86,6 +95,7 @@ class Stack:
         parameters: name to leaf tensor [K, ...].
         buffers: name to tensor [K, ...].
         calls: training passes so far; decides the dropout masks.
+        shard: which samples of a whole batch the inputs of training are, where processes share it.
     """
 
     def __init__(
@@ -97,7 +107,21 @@ class Stack:
         backend: Backend = "loop",
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
+        autocast: bool = False,
+        processes: Processes = ALONE,
     ) -> None:
+        """Build K networks.
+
+        Args:
+            build: makes one.
+            seeds: of the replicas.
+            network: which of the networks of a run.
+            backend: how they run.
+            dtype: of their parameters.
+            device: where they are.
+            autocast: whether they run in bfloat16 where torch holds it harmless; outputs are float32 again.
+            processes: that share the batches of training.
+        """
         modules = [build_replica(build, seed, network).to(device, dtype) for seed in seeds]
         parameters, buffers = stack_module_state(modules)
         self.parameters = {
@@ -109,6 +133,9 @@ class Stack:
         self.backend = backend
         self.replicas = len(modules)
         self.calls = 0
+        self.shard: Shard | None = None
+        self._processes = processes
+        self._autocast = torch.device(device).type if autocast else None
         self._dropouts = [layer for layer in self.module.modules() if isinstance(layer, Dropout)]
         self._kept_away: set[str] = set()
 
@@ -122,14 +149,28 @@ class Stack:
         if self.module.training:
             self.calls += 1
             for layer in self._dropouts:
-                layer.call = self.calls
+                layer.call, layer.shard = self.calls, self.shard
         parameters = self.parameters if parameters is None else parameters
         buffers = {name: b for name, b in self.buffers.items() if name not in self._kept_away}
+        if self._autocast is None:
+            return self._run(parameters, buffers, inputs)
+        with torch.autocast(self._autocast, torch.bfloat16):
+            outputs = self._run(parameters, buffers, inputs)
+        return tree_map(lambda tensor: tensor.float(), outputs)
+
+    def _whole_batch(self) -> contextlib.AbstractContextManager[object]:
+        """In its block batch norm sees the whole of a batch that processes share."""
+        if self.shard is None or self.shard.is_whole or not self.module.training:
+            return contextlib.nullcontext()
+        return WholeBatchNorm(self._processes, self.shard)
+
+    def _run(self, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], inputs: Tensor) -> Any:
         if self.backend == "native":
             return self.module.forward_stacked(inputs, {**parameters, **buffers})  # type: ignore[operator]
-        if self.backend == "vmap":
-            return vmap(self._run_one)(parameters, buffers, inputs)
-        return self._run_in_turn(parameters, buffers, inputs)
+        with self._whole_batch():
+            if self.backend == "vmap":
+                return vmap(self._run_one)(parameters, buffers, inputs)
+            return self._run_in_turn(parameters, buffers, inputs)
 
     def _run_one(self, parameters: Any, buffers: Any, inputs: Tensor) -> Any:
         return functional_call(self.module, (parameters, buffers), (inputs,))
@@ -147,6 +188,10 @@ class Stack:
             row = {name: rows[k] for name, rows in unbound.items()}
             each.append(self._run_one(row, {name: b[k] for name, b in buffers.items()}, inputs[k]))
         return tree_map(lambda *rows: torch.stack(rows), *each)
+
+    def compile(self, **options: Any) -> None:
+        """Have torch compile the network, with its options, for a benchmark: numbers round otherwise then."""
+        self._run_one = torch.compile(self._run_one, **options)  # type: ignore[method-assign]
 
     def train(self, mode: bool = True) -> None:
         """Switch between training and evaluation."""
@@ -193,5 +238,5 @@ class Stack:
         """Replica `row` as an ordinary network of its own."""
         module = build().to(next(iter(self.parameters.values())).dtype)
         tensors = {**self.parameters, **self.buffers}
-        module.load_state_dict({name: t[row].detach().cpu() for name, t in tensors.items()})
+        module.load_state_dict({name: tensors[name][row].detach().cpu() for name in module.state_dict()})
         return module
