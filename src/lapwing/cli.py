@@ -36,6 +36,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     convert.add_argument("system", help="whose command line it is: lap")
     convert.add_argument("words", nargs=argparse.REMAINDER, help="the published script and its options")
+    records = command("records", "make a prepared file of one's own WFDB records", _prepare_records)
+    records.add_argument("table", type=Path, help="comma-separated: record, label, source, maybe split")
+    records.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
     reference = command("reference", "write the generated pages of the documentation", _write_reference)
     reference.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
     reference.add_argument("out", type=Path, help="the folder to write to, for instance docs")
@@ -62,7 +65,9 @@ def _list_studies(options: argparse.Namespace) -> None:
     studies: dict[str, dict[str, Study]] = {scale: read_studies(options.folder, scale) for scale in SCALES}
     for name in studies["paper"]:
         runs = (
-            f"{scale} {sum(len(cell.seeds) for cell in studies[scale][name].cells)} runs" for scale in SCALES
+            f"{scale} {sum(len(cell.seeds) for cell in studies[scale][name].cells)} runs"
+            for scale in SCALES
+            if name in studies[scale]
         )
         study = studies["paper"][name]
         print(f"{name:22} {study.title} ({', '.join(study.artefacts)}; {', '.join(runs)})")
@@ -84,6 +89,15 @@ def _convert(options: argparse.Namespace) -> None:
     else:
         print(answer, end="")
         raise UserError(f"convert: {options.out} is not written: no study file is needed.")
+
+
+def _prepare_records(options: argparse.Namespace) -> None:
+    from lapwing.records import prepare_records
+
+    arrays, about = prepare_records(options.table, options.out)
+    train, test = (len(arrays.get(f"{split}/targets", ())) for split in ("train", "test"))
+    what = f"{train} records to train on, {test} to test on, {len(about['sources'])} sources"
+    print(f"wrote {options.out}: {what}, {about['classes']} classes", file=sys.stderr)
 
 
 def _write_reference(options: argparse.Namespace) -> None:

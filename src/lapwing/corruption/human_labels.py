@@ -6,23 +6,19 @@ A source with level p has p samples whose human label is wrong; all its others h
 from collections.abc import Mapping
 
 import numpy as np
-from pydantic import Field
 
+from lapwing.corruption._levels import RisingLevels
 from lapwing.corruption.base import Corruption, CorruptionSettings, Dealt, Decision, Pool, Samples
 from lapwing.corruption.sources import Assignment, Sources
 from lapwing.errors import UserError
-from lapwing.schema import Closed, Name
+from lapwing.schema import Name
 
 
-class Options(Closed):
+class Options(RisingLevels):
     """Whose labels, and how many of them."""
 
     labels: Name = "worse"
     """The dataset's further labels."""
-    lowest: float = Field(default=0.25, ge=0, le=1)
-    """Share of wrong labels of the first corrupt source that is drawn; the shares rise in equal steps."""
-    highest: float = Field(default=1.0, ge=0, le=1)
-    """Share of the last one."""
 
 
 def _deal(options: Options, settings: CorruptionSettings, pool: Pool, seed: int) -> Dealt:
@@ -32,7 +28,7 @@ def _deal(options: Options, settings: CorruptionSettings, pool: Pool, seed: int)
     sizes = np.full(sources.number, len(pool.rows) // sources.number)
     sizes[: len(pool.rows) % sources.number] += 1
     wanted = np.zeros(sources.number, dtype=np.int64)
-    wanted[corrupt] = sizes[corrupt] * np.linspace(options.lowest, options.highest, sources.corrupt)
+    wanted[corrupt] = sizes[corrupt] * options.levels(sources.corrupt)
     wrong = np.random.default_rng(seed).permutation(
         np.flatnonzero(pool.labels[options.labels] != pool.targets)
     )
