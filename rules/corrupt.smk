@@ -1,7 +1,7 @@
 rule corrupt:
     """Decide sources, corrupted samples and labels for one seed; shared by all methods."""
     input:
-        rules.prepare.output,
+        "<results>/data/{dataset}.safetensors",
     output:
         "<results>/corrupted/{dataset}/{corruption}-{key}/seed={seed}.safetensors",
     log:

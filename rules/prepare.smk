@@ -6,15 +6,24 @@ rule prepare:
         "<results>/data/{dataset}.safetensors",
     log:
         "<logs>/prepare/{dataset}.log",
+    wildcard_constraints:
+        dataset=any_of(datasets_of("numbers")),
     cache: True
     container:
         "containers/data.sif"
     threads: 1
     resources:
-        mem_mb=3000,
+        mem_mb=memory_of_dataset,
         runtime=60,
     params:
         dataset="{dataset}",
         version=version_of_dataset,
     script:
         "../scripts/prepare.py"
+
+
+use rule prepare as prepare_text with:
+    wildcard_constraints:
+        dataset=any_of(datasets_of("tokens")),
+    container:
+        "containers/text.sif"
