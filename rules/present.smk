@@ -6,6 +6,8 @@ rule present_table:
         results=results_of_artefact,
         sources=sources_of_artefact,
         runs=runs_of_artefact,
+        data=data_of_artefact,
+        corrupted=corrupted_of_artefact,
     output:
         notebook="<results>/notebooks/{artefact}.ipynb",
         html="<results>/notebooks/{artefact}.html",

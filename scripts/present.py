@@ -15,6 +15,8 @@ with logged(snakemake.log[0]):
         "results": list(snakemake.input.results),
         "sources": list(snakemake.input.sources),
         "runs": list(snakemake.input.runs),
+        "data": list(snakemake.input.data),
+        "corrupted": list(snakemake.input.corrupted),
         "table" if "csv" in paths else "figure": paths,
     }
     present(Path(snakemake.input.notebook), artefact, pages)

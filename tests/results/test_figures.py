@@ -12,7 +12,9 @@ from matplotlib.figure import Figure
 from lapwing.errors import UserError
 from lapwing.results import figures
 from lapwing.results.artefact import Artefact
+from lapwing.results.published import read_curves
 from lapwing.schema import validate
+from tests.results.conftest import PUBLISHED, TOP_1
 
 
 def test_figure_1_draws_the_losses_of_the_specification():
@@ -63,13 +65,13 @@ class HalfSaved(Figure):
     """A figure on a disk that is full after a few bytes."""
 
     def savefig(self, path, **_):
-        Path(path).write_bytes(b"PNG")
+        Path(path).write_bytes(b"%PDF")
         raise OSError(28, "No space left on device")
 
 
 def test_a_figure_that_fails_leaves_nothing(tmp_path):
-    with pytest.raises(UserError, match=r"a.png cannot be written: No space left on device"):
-        figures.save(HalfSaved(), {"png": tmp_path / "a.png"})
+    with pytest.raises(UserError, match=r"a.pdf cannot be written: No space left on device"):
+        figures.save(HalfSaved(), {"pdf": tmp_path / "a.pdf"})
     assert not list(tmp_path.iterdir())
 
 
@@ -205,6 +207,116 @@ def test_lap_lies_above_all_others(made_up):
         assert heights["LAP"] > heights["Standard"]
 
 
+# -- several panels of a row ---------------------------------------------------------------------------
+
+OBJECTIVE = {"name": "objective", "better": "lower", "unit": "loss"}
+TOP_5 = TOP_1 | {"name": "top_5"}
+FIGURE_5 = {
+    "kind": "figure",
+    "title": "Figure 5",
+    "curves": [
+        {"split": "train", "metric": OBJECTIVE},
+        {"split": "validation", "metric": TOP_5},
+        {"split": "test", "metric": TOP_5},
+    ],
+    "marks_best_of": "lap",
+    "published": {"study": "imagenet64", "table": "Table 8"},
+}
+IMAGENET64 = {"dataset": "imagenet64", "corruption": "wrapped_noise_and_random_label"}
+
+
+def of_imagenet64(methods=("standard", "lap")):
+    """Three epochs of two seeds; the best test value of LAP is 0.9, in epoch 2 of seed 2."""
+    cells = [{**IMAGENET64, "method": method, "metric": TOP_5, "seeds": [1, 2]} for method in methods]
+    values = {1: [0.5, 0.6, 0.7], 2: [0.3, 0.9, 0.4]}
+    measured = (("train", "objective"), ("validation", "top_5"), ("test", "top_5"), ("test", "top_1"))
+    rows = [
+        {**IMAGENET64, "method": method, "seed": seed, "epoch": epoch, "split": split, "metric": metric}
+        | {"value": value}
+        for method in methods
+        for seed, of_seed in values.items()
+        for epoch, value in enumerate(of_seed, start=1)
+        for split, metric in measured
+    ]
+    return cells, pd.DataFrame(rows)
+
+
+def drawn_of_figure_5(cells, results, **changes):
+    artefact = validate(Artefact, FIGURE_5 | changes, "test")
+    return figures.draw(artefact, cells, figures.Material("paper", results, published=PUBLISHED))
+
+
+def test_curves_make_a_panel_each():
+    figure = drawn_of_figure_5(*of_imagenet64())
+    assert [panel.get_ylabel() for panel in figure.axes] == [
+        *[
+            "Training loss after weighting (cross-entropy)",
+            "Validation top-5 accuracy (%)",
+            "Test top-5 accuracy (%)",
+        ]
+    ]
+    objective, _, test = ({line.get_label(): line for line in panel.lines} for panel in figure.axes)
+    assert objective["LAP"].get_ydata() == pytest.approx([0.4, 0.75, 0.55])
+    assert test["Standard"].get_ydata() == pytest.approx([40, 75, 55])
+    assert words_outside(figure) == []
+
+
+def test_a_dashed_line_marks_the_best_single_epoch_of_lap():
+    cells, results = of_imagenet64()
+    better = (results["method"] == "standard") & (results["seed"] == 1) & (results["epoch"] == 3)
+    results.loc[better, "value"] = 0.99
+    for panel in drawn_of_figure_5(cells, results).axes:
+        assert [line.get_xdata()[0] for line in panel.lines if len(set(line.get_xdata())) == 1] == [2]
+    for panel in drawn_of_figure_5(cells, results, marks_best_of=None).axes:
+        assert not [line for line in panel.lines if len(set(line.get_xdata())) == 1]
+
+
+def test_published_curves_are_thin_lines_beside_ours():
+    """The best test value of all published LAP runs is that of epoch 32 (spec lap-experiments 6.9)."""
+    figure = drawn_of_figure_5(*of_imagenet64())
+    for panel in figure.axes:
+        lines = {line.get_label(): line for line in panel.lines}
+        theirs, ours = lines["LAP, published"], lines["LAP"]
+        assert theirs.get_xdata().tolist() == list(range(1, 91))
+        assert theirs.get_linewidth() < ours.get_linewidth()
+    assert np.max(theirs.get_ydata()) == pytest.approx(70.6, abs=0.1)
+    assert theirs.get_xdata()[np.argmax(theirs.get_ydata())] == 32
+
+
+def test_published_curves_stand_beside_stand_in_data_too():
+    cells, results = of_imagenet64()
+    cells = [{**cell, "dataset": "digit_batches"} for cell in cells]
+    figure = drawn_of_figure_5(
+        cells, results.assign(dataset="digit_batches"), stand_in={"digit_batches": "imagenet64"}
+    )
+    assert {line.get_label() for line in figure.axes[2].lines} >= {"LAP", "LAP, published"}
+
+
+def test_published_curves_alone_are_no_runs():
+    cells, results = of_imagenet64()
+    for panel in drawn_of_figure_5(cells, results.iloc[:0]).axes:
+        assert [text.get_text() for text in panel.texts] == ["not run"]
+
+
+def test_published_curves_are_those_of_the_summary():
+    """The mean over the runs of each run's best epoch is the printed one."""
+    curves = read_curves(PUBLISHED, "imagenet64")
+    test = curves[(curves["split"] == "test") & (curves["metric"] == "top_5")]
+    best = test.groupby(["method", "seed"])["value"].max().groupby("method").mean()
+    assert best.round(2).to_dict() == {"lap": 70.61, "standard": 68.05}
+    assert set(curves["split"]) == {"train", "validation", "test"}
+
+
+def test_the_published_training_loss_is_that_after_weighting():
+    """The last ones are 0.080 and 0.010 (spec lap-experiments 9): those of the objective."""
+    curves = read_curves(PUBLISHED, "imagenet64")
+    train = curves[curves["split"] == "train"]
+    last = train[(train["metric"] == "objective") & (train["epoch"] == 90)]
+    assert last.groupby("method")["value"].mean().round(2).to_dict() == {"lap": 0.01, "standard": 0.08}
+    assert "loss" not in set(train["metric"])
+    assert "loss" in set(curves.loc[curves["split"] == "test", "metric"])
+
+
 # -- words around the panels ---------------------------------------------------------------------------
 
 
@@ -243,10 +355,13 @@ def test_legends_and_headings_lie_inside_the_figure(made_up, scale, corruptions,
     assert len(legend.get_texts()) == len(columns)
 
 
-def test_figure_1_has_its_notice_at_demo_scale_only():
+@pytest.mark.parametrize(
+    ("scale", "notice"), [("demo", "Demo scale: stand-in data"), ("subset", "Subset scale: a subset, not a")]
+)
+def test_figure_1_has_its_notice_below_paper_scale_only(scale, notice):
     assert not figures.figure_1(seed=0).get_suptitle()
-    figure = figures.figure_1(seed=0, scale="demo")
-    assert figure.get_suptitle().startswith("Demo scale: stand-in data, no reproduction")
+    figure = figures.figure_1(seed=0, scale=scale)
+    assert figure.get_suptitle().startswith(notice)
     assert words_outside(figure) == []
 
 

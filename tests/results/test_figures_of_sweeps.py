@@ -97,6 +97,18 @@ def test_published_means_stand_beside_the_lines():
     assert lines["LAP, published"].get_markerfacecolor() == "white"
 
 
+def test_figure_3a_has_its_published_lines_in_percent():
+    axes = {"dataset": "ptb_xl", "corruption": "noise_and_label_flip"}
+    auc = TOP_1 | {"name": "auc_pr"}
+    cells = [{**cell, **axes, "metric": auc} for cell in NOISY]
+    ecg = FIGURE_4 | {"published": {"study": "ecg", "table": "Figure 3a"}}
+    panel = figures.draw(artefact("lines", **ecg), cells, material(made(cells, of_noisy))).axes[0]
+    lines = {line.get_label(): line for line in panel.lines}
+    assert panel.get_ylabel() == "Test AUC PR (%),\nbest epoch"
+    assert lines["LAP, published"].get_ydata() == pytest.approx([94.4, 94.2, 93.8])
+    assert lines["Standard, published"].get_ydata() == pytest.approx([94.5, 93.8, 92.7])
+
+
 def test_lines_are_told_apart_by_colour_dash_and_marker():
     figure = figures.draw(artefact("lines", **FIGURE_4), NOISY, material(made(NOISY, of_noisy)))
     lap, standard = (

@@ -14,6 +14,7 @@ from lapwing.results import present as module
 from lapwing.results.collect import aggregate
 from lapwing.results.present import parameters_of, present
 from tests.results.conftest import PUBLISHED, ROOT
+from tests.results.test_records import Study, artefact
 
 GENERAL = ROOT / "notebooks" / "artefact.ipynb"
 
@@ -196,3 +197,26 @@ def test_what_is_no_notebook_is_one_sentence(tmp_path):
         present(tmp_path / "x.ipynb", {}, out(tmp_path))
     with pytest.raises(UserError, match="There is no notebook"):
         present(tmp_path / "y.ipynb", {}, out(tmp_path))
+
+
+def test_general_notebook_draws_records_and_lists_their_sources(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
+    study = Study(tmp_path, samples=256)
+    about = {"made": "up"}
+    for kind, table in (("results", study.results), ("sources", study.sources), ("runs", study.runs)):
+        files.write_table(Path(f"{kind}.parquet"), table, about)
+    parameters = {
+        "description": artefact().model_dump(mode="json"),
+        "cells": study.cells,
+        "scale": "paper",
+        **{kind: [f"{kind}.parquet"] for kind in ("results", "sources", "runs")},
+        "data": [str(study.data)],
+        "corrupted": [str(path) for path in study.corrupted],
+        "figure": {"png": "hearts.png"},
+    }
+    present(GENERAL, parameters, out(Path()))
+    page = out(Path())["html"].read_text()
+    assert Path("hearts.png").is_file()
+    assert "Inputs altered (%)" in page
+    assert page.count("data:image/png;base64,") == page.count("alt=") == 3

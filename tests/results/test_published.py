@@ -71,7 +71,8 @@ def shown_beside():
     for study in read_studies(PUBLISHED.parent / "studies", "paper").values():
         cells = [Cell.read(cell.shown()) for cell in study.cells]
         for name, artefact in study.artefacts.items():
-            if artefact.published and artefact.columns == "method" and artefact.shows == "metric":
+            is_table = artefact.columns == "method" and artefact.shows == "metric" and not artefact.curves
+            if artefact.published and is_table:
                 beside = Beside.read(artefact, PUBLISHED)
                 for row in rows_of(artefact, cells).values():
                     yield name, artefact.readings[0], row, beside.row(row)

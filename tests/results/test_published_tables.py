@@ -83,6 +83,30 @@ SWEPT = [
 ]
 
 
+RIVALS = ["standard", "idpa", "coteaching", "cdr", "nls", "lap"]
+TABLE_3 = cells_of(
+    {"corruption": ["original", "random_permute", "random_label"], "method": RIVALS}, dataset="imdb"
+)
+TABLE_5 = cells_of(
+    {"corruption": ["original", "random_label", "random_token", "random_permute"], "method": RIVALS},
+    TOP_5,
+    dataset="goemotions",
+)
+PAIR = ["standard", "lap"]
+TABLE_7 = cells_of(
+    {"corruption": ["original", "random_label"], "method": PAIR}, TOP_5, dataset="tiny_imagenet"
+)
+TABLE_8 = cells_of(
+    {"corruption": ["wrapped_noise_and_random_label"], "method": PAIR}, TOP_5, dataset="imagenet64"
+)
+FIGURE_3A = cells_of(
+    {"n_corrupt": [2, 3, 4, 5, 6, 7, 8], "method": PAIR},
+    TOP_1 | {"name": "auc_pr"},
+    dataset="ptb_xl",
+    corruption="noise_and_label_flip",
+)
+
+
 @pytest.mark.parametrize(
     ("cells", "published", "description", "places"),
     [
@@ -118,6 +142,12 @@ SWEPT = [
             {"metric": TOP_1 | {"name": "top_1_of_difficult"}},
             (4, 4),
         ),
+        (TABLE_3, {"study": "imdb", "table": "Table 3", "further_tables": ["HEAD Table 3"]}, {}, (18, 18)),
+        (TABLE_3, {"study": "imdb", "table": "Table 3"}, {}, (12, 18)),
+        (TABLE_5, {"study": "goemotions", "table": "HEAD Table 5"}, {}, (24, 24)),
+        (TABLE_7, {"study": "tiny_imagenet", "table": "Table 7"}, {}, (4, 4)),
+        (TABLE_8, {"study": "imagenet64", "table": "Table 8"}, {}, (2, 2)),
+        (FIGURE_3A, {"study": "ecg", "table": "Figure 3a"}, {"rows": ["n_corrupt"]}, (14, 14)),
     ],
 )
 def test_every_published_value_is_found(cells, published, description, places):
@@ -272,3 +302,71 @@ def test_published_values_are_of_the_cells_that_the_artefact_names():
     of_128, of_1 = layout.lay_out(frame, artefact).blocks
     assert [line.kind for line in of_128.lines] == ["ours", "published"]
     assert [line.kind for line in of_1.lines] == ["ours"]
+
+
+def test_what_a_further_table_repeats_is_that_of_the_first():
+    """Both printed tables have the four first columns; only the later one has the others."""
+    published = {"study": "imdb", "table": "Table 3", "further_tables": ["HEAD Table 3"]}
+    frame, _ = table_of(TABLE_3, published, readings=["best"])
+    rows = frame[frame["quantity"] == "value"].set_index(["corruption", "method"])["published_mean"]
+    assert rows["random_label", "lap"] == 71.95
+    assert rows["random_label", "cdr"] == 64.80
+    assert rows["random_permute", "nls"] == pytest.approx(84.13, abs=0.005)  # published per run only
+
+
+def test_ecg_is_in_percent():
+    """Figure 3a was printed as a share: 0.914 and 0.938 with eight noisy nurses."""
+    frame, _ = table_of(
+        FIGURE_3A, {"study": "ecg", "table": "Figure 3a"}, rows=["n_corrupt"], readings=["best"]
+    )
+    rows = frame[frame["quantity"] == "value"].set_index(["n_corrupt", "method"])["published_mean"]
+    assert (rows[8, "standard"], rows[8, "lap"]) == (pytest.approx(91.4), pytest.approx(93.8))
+
+
+# -- epochs of all runs at once ------------------------------------------------------------------------
+
+TABLE_9 = {"study": "imagenet64", "table": "Table 9"}
+
+
+def results_of_table_8():
+    """Two runs of 12 epochs each, of which the last ten count."""
+    rows = [
+        {axis: cell[axis] for axis in ("dataset", "corruption", "method")}
+        | {"seed": seed, "epoch": epoch, "split": "test", "metric": "top_5"}
+        | {"value": (0.6 if cell["method"] == "lap" else 0.4) + 0.01 * seed + 0.001 * epoch}
+        for cell in TABLE_8
+        for seed in (1, 2)
+        for epoch in range(1, 13)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_pooled_epochs_show_the_deviation_of_all_of_them():
+    results = results_of_table_8()
+    frame, artefact = table_of(TABLE_8, TABLE_9, results, readings=["pooled_last_10"])
+    values = frame[frame["quantity"] == "value"].set_index("method")
+    for method in PAIR:
+        last = results[(results["method"] == method) & (results["epoch"] > 2)]["value"] * 100
+        assert len(last) == 20
+        ours = values.loc[method]
+        assert (ours["mean"], ours["std"]) == (pytest.approx(last.mean()), pytest.approx(last.std()))
+        assert ours["n"] == 2  # runs
+    assert "the deviation is that of all these epochs" in " ".join(layout.lay_out(frame, artefact).notes)
+
+
+def test_table_9_has_its_printed_values_and_is_judged_by_its_runs():
+    pooled, _ = table_of(TABLE_8, TABLE_9, results_of_table_8(), readings=["pooled_last_10"])
+    by_run, _ = table_of(TABLE_8, TABLE_9, results_of_table_8(), readings=["mean_last_10"])
+    values = pooled[pooled["quantity"] == "value"].set_index("method")
+    assert values["published_mean"].to_dict() == {"standard": 42.96, "lap": 66.26}
+    assert values["published_std"].to_dict() == {"standard": 0.64, "lap": 0.21}
+    for column in ("mean", "difference", "low", "high", "margin", "verdict"):
+        assert pooled[column].equals(by_run[column]), column
+    assert not pooled["std"].equals(by_run["std"])
+
+
+def test_pooled_epochs_are_those_of_a_metric():
+    with pytest.raises(
+        UserError, match=r"pooled_last_10 pools epochs of the metric \(shows is relative_change"
+    ):
+        table_of(TABLE_8, TABLE_9, readings=["pooled_last_10"], shows="relative_change")

@@ -86,10 +86,14 @@ def test_ours_stand_beside_the_published_with_verdicts(made_up, tmp_path):
     assert 'alt="Figure 1: intuition"' in page
 
 
-def test_demo_report_begins_with_the_notice_and_has_no_verdict(made_up, tmp_path):
-    page = made(made_up, tmp_path, scale="demo")
+@pytest.mark.parametrize(
+    ("scale", "notice"),
+    [("demo", "Demo scale: stand-in data"), ("subset", "Subset scale: a subset, not a reproduction")],
+)
+def test_report_below_paper_scale_begins_with_the_notice_and_has_no_verdict(made_up, tmp_path, scale, notice):
+    page = made(made_up, tmp_path, scale=scale)
     body = page[page.index("<body>") :]
-    assert body.index("Demo scale: stand-in data") < body.index("<h1>")
+    assert body.index(notice) < body.index("<h1>")
     assert "Verdicts" not in body
 
 

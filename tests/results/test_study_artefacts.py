@@ -39,6 +39,59 @@ def test_what_the_cells_have_not_is_one_sentence(tmp_path, changes, sentence):
         with_artefact(tmp_path, **changes)
 
 
+CURVE = {"split": "validation", "metric": {"name": "loss", "better": "lower", "unit": "loss"}}
+
+
+def test_curves_need_the_split_and_the_column_that_they_name(tmp_path):
+    figure = {"kind": "figure", "curves": [CURVE]}
+    with pytest.raises(UserError, match="validation needs data that are left aside"):
+        with_artefact(tmp_path, **figure)
+    split = {"split": {"kind": "fraction", "train": 0.75}}
+    assert with_artefact(tmp_path, split, **figure, marks_best_of="lap")["tiny"].curves
+    with pytest.raises(UserError, match="tiny: marks_best_of: there is no column lab; did you mean lap"):
+        with_artefact(tmp_path, split, **figure, marks_best_of="lab")
+
+
+def curve(split, name, better="lower", unit="loss"):
+    return {"split": split, "metric": {"name": name, "better": better, "unit": unit}}
+
+
+@pytest.mark.parametrize(
+    ("shown", "sentence"),
+    [
+        (curve("train", "top_2", "higher", "percent"), "train: metric.name: unknown metric top_2"),
+        (curve("train", "objectiv"), "unknown metric objectiv; did you mean objective"),
+        (curve("test", "objective"), "test: metric.name: unknown metric objective"),
+        (curve("test", "auc", "higher", "share"), "test: metric.name: unknown metric auc"),
+        (curve("train", "objective", "higher"), "metric: objective is better lower and its unit is loss"),
+    ],
+)
+def test_a_curve_that_nobody_measures_is_one_sentence(tmp_path, shown, sentence):
+    with pytest.raises(UserError, match=rf"tiny: curves: {shown['split']}: .*{sentence.split(': ')[-1]}"):
+        with_artefact(tmp_path, kind="figure", curves=[shown])
+
+
+@pytest.mark.parametrize(
+    "shown",
+    [
+        *(curve("train", name) for name in ("loss", "objective")),
+        curve("train", "top_1", "higher", "percent"),
+        curve("test", "top_5", "higher", "percent"),
+    ],
+)
+def test_a_curve_that_is_measured_is_drawn(tmp_path, shown):
+    assert with_artefact(tmp_path, kind="figure", curves=[shown])["tiny"].curves
+
+
+def test_a_curve_is_that_of_the_cells_which_the_artefact_shows(tmp_path):
+    grid = {"dataset": ["digits", "two_moons"]}
+    figure = {"kind": "figure", "rows": ["dataset", "corruption"]}
+    figure["curves"] = [curve("test", "auc", "higher", "percent")]
+    with pytest.raises(UserError, match="unknown metric auc"):
+        with_artefact(tmp_path, grid=grid, **figure)
+    assert with_artefact(tmp_path, grid=grid, only={"dataset": ["two_moons"]}, **figure)["tiny"].curves
+
+
 def test_change_needs_standard_among_the_methods(tmp_path):
     with pytest.raises(UserError, match="changes relate to a method: standard"):
         with_artefact(tmp_path, grid={"method": ["lap"]}, shows="relative_change")

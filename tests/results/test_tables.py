@@ -93,6 +93,17 @@ def test_stand_in_has_the_published_values_of_its_dataset_for_orientation(made_u
     assert "combined standard errors" not in text
 
 
+def test_subset_scale_says_first_that_it_is_one_and_has_no_verdict(made_up):
+    frame, artefact = build(made_up, scale="subset")
+    assert (frame["verdict"].fillna("") == "").all()
+    laid_out = layout.lay_out(frame, artefact)
+    kinds = {line.kind for block in laid_out.blocks for line in block.lines}
+    assert kinds == {"ours", "published"}
+    for written in (layout.to_markdown(laid_out), layout.to_latex(laid_out).removeprefix("% ")):
+        assert "a subset, not a reproduction" in written.splitlines()[0]
+        assert "published values are for orientation" in written.splitlines()[0]
+
+
 def test_demo_says_first_which_data_stand_in_for_which(made_up):
     """The title is that of the published table."""
     stand_in = {"diabetes": "california_housing", "digits": "fashion_mnist"}

@@ -7,9 +7,10 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from lapwing.schema import Closed, Name, validate
 
-Reading = Annotated[str, Field(pattern=r"^(last|best|worst|validation|mean_last_[1-9]\d*)$")]
+Reading = Annotated[str, Field(pattern=r"^(last|best|worst|validation|(mean|pooled)_last_[1-9]\d*)$")]
 """How one number is read from the epochs of a run on the test set: the last, the best or the worst epoch,
-the one that is best on the validation data, the mean of the last k."""
+the one that is best on the validation data, the mean of the last k. `pooled_last_<k>` reads that mean too,
+and shows the deviation of all last k epochs of all runs at once (spec lap-experiments 6.9)."""
 
 Axis = str | int | float | bool
 
@@ -42,6 +43,13 @@ class Metric(Closed):
     def smallest_margin(self) -> float:
         """The least margin of equivalence: one point for a share, none for an error."""
         return {"percent": 1.0, "share": 0.01}.get(self.unit, 0.0)
+
+
+class Curve(Closed):
+    """What a panel of learning curves shows."""
+
+    split: Literal["train", "validation", "test"]
+    metric: Metric
 
 
 class Cell(Closed):
@@ -85,7 +93,7 @@ class Published(Closed):
     table: str
     """As `summary.csv` calls it: Table 1. It holds the published values of the first reading."""
     further_tables: tuple[str, ...] = ()
-    """Further printed tables of the study, each with the values of one of the other readings."""
+    """Further printed tables of the study: what the first has not, by readings that are shown."""
     columns: Name | ByColumn = Field({}, union_mode="left_to_right")
     """Where the columns are not methods: the published method of all columns, or that of each. A column
     axis by which the published values are told apart too (`n_sources`) is matched as well."""
@@ -122,12 +130,21 @@ class Artefact(Closed):
     """The first is the published rule and is compared; the others are shown beside it."""
     decimals: int = Field(2, ge=0, le=6)
     bold: Literal["best", "within_one_std", "none"] = "best"
-    draws: Literal["learning_curves", "source_history", "multiplier_traces", "lines", "boxes", "ranks"] = (
-        "learning_curves"
-    )
+    draws: Literal[
+        "learning_curves", "source_history", "multiplier_traces", "lines", "boxes", "ranks", "records"
+    ] = "learning_curves"
     """What the general notebook draws for a figure. `multiplier_traces`: the multiplier of every source by
     step, a panel per cell; `lines`: each reading along the last axis of the rows, which is a number;
-    `boxes`: the runs of each column; `ranks`: mean ranks of the columns and their critical difference."""
+    `boxes`: the runs of each column; `ranks`: mean ranks of the columns and their critical difference;
+    `records`: an electrocardiogram of some sources as the learner sees it."""
+    curves: tuple[Curve, ...] = ()
+    """The panels of its learning curves; none: one, of the metric on the test split. Published curves are
+    thin lines in these."""
+    marks_best_of: Name | None = None
+    """A dashed line stands in every panel of its learning curves at the epoch of this column's best single
+    test value."""
+    classes: tuple[str, ...] = ()
+    """What a reader calls the classes; their numbers where there are none. Only `records` names classes."""
     source_levels: dict[int, float] = {}
     """How noisy each corrupt source is, for figures that tell their sources apart by it; others are clean."""
 
@@ -145,6 +162,9 @@ class Artefact(Closed):
     def _shown(self) -> "Artefact":
         if self.shows == "relative_change" and self.columns != "method":
             raise ValueError("a relative change is one of methods against standard: columns are the methods")
+        pooled = [reading for reading in self.readings if reading.startswith("pooled_")]
+        if pooled and self.shows != "metric":
+            raise ValueError(f"{pooled[0]} pools epochs of the metric (shows is {self.shows})")
         if self.shows == "source_auc" and (self.readings != ("last",) or self.metric):
             raise ValueError("shows source_auc: the ranking at the end of training has no reading, no metric")
         return self

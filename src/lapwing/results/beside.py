@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -26,6 +26,16 @@ class PublishedRow:
     places: Mapping[str, Place]
     """By column."""
     is_stand_in: bool = False
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def curve(self, column: str, split: str, metric: str) -> "pd.Series[float]":
+        """The published mean by epoch; empty where there is none."""
+        wanted: Place = {"split": split, "metric": metric}
+        found = matching(self.curves, self.places[column] | wanted)
+        means: pd.Series[float] = (
+            found.groupby("epoch")["value"].mean() if len(found) else pd.Series(dtype=float)
+        )
+        return means
 
     def of(self, column: str, reading: str) -> Summary | None:
         """The published sample of a column."""
@@ -53,13 +63,13 @@ class PublishedRow:
         return paired_differences(values, others) if values.keys() == others.keys() else summarise(())
 
     def _runs_of(self, column: str, reading: str) -> Values:
-        runs = matching(self.runs, self.places[column] | {"reading": reading})
+        runs = matching(self.runs, self.places[column] | {"reading": _of_runs(reading)})
         if runs.empty or runs["seed"].duplicated().any():
             return {}  # of several settings, of which the table shows one
         return dict(zip(runs["seed"].tolist(), runs["value"].tolist(), strict=True))
 
     def _rows(self, column: str, reading: str) -> pd.DataFrame:
-        return matching(self.summary, self.places[column] | {"reading": reading})
+        return matching(self.summary, self.places[column] | {"reading": _of_runs(reading)})
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ class Beside:
     artefact: Artefact
     summary: pd.DataFrame
     runs: pd.DataFrame
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Only where the artefact shows curves."""
 
     @classmethod
     def read(cls, artefact: Artefact, folder: Path) -> "Beside":
@@ -80,18 +92,18 @@ class Beside:
         wanted = artefact.published
         if wanted is None:
             return cls(artefact, pd.DataFrame(), pd.DataFrame())
-        tables = [published.read_summary(folder, wanted.study, wanted.table)]
+        summary = published.read_summary(folder, wanted.study, wanted.table)
         for name in wanted.further_tables:
             table = published.read_summary(folder, wanted.study, name)
-            if not set(table["reading"]) <= set(artefact.readings[1:]):
+            if not set(table["reading"]) <= set(map(_of_runs, artefact.readings)):
                 reading = " and ".join(table["reading"].unique())
                 raise UserError(
                     f"{artefact.title}: published: {name} has the reading {reading}; "
-                    "a further table has one of the further readings."
+                    "a further table has one of the readings that are shown."
                 )
-            tables.append(table)
-        summary = pd.concat(tables, ignore_index=True)
-        return cls(artefact, summary, published.read_runs(folder, wanted.study))
+            summary = pd.concat([summary, published.only_new(table, summary)], ignore_index=True)
+        curves = published.read_curves(folder, wanted.study) if artefact.curves else pd.DataFrame()
+        return cls(artefact, summary, published.read_runs(folder, wanted.study), curves)
 
     def row(self, cells: Row) -> PublishedRow:
         """What was published for a row, that of the dataset for which a stand-in stands.
@@ -108,8 +120,9 @@ class Beside:
         places = self._places(where, cells)
         metric: Place = {"metric": self.artefact.shown_of(cell).name}
         summary, runs = (matching(table, wanted | metric) for table in (self.summary, self.runs))
-        self._refuse_another_reading(wanted | metric, summary, matching(self.summary, wanted))
-        row = PublishedRow(summary, runs, places, is_stand_in)
+        if not self.artefact.curves:  # these have no reading
+            self._refuse_another_reading(wanted | metric, summary, matching(self.summary, wanted))
+        row = PublishedRow(summary, runs, places, is_stand_in, matching(self.curves, wanted))
         self._refuse_several(wanted | metric, row)
         return row
 
@@ -141,7 +154,7 @@ class Beside:
 
     def _refuse_another_reading(self, wanted: Place, found: pd.DataFrame, in_row: pd.DataFrame) -> None:
         """The first reading is the published rule: not another one, nor another metric."""
-        reading = self.artefact.readings[0]
+        reading = _of_runs(self.artefact.readings[0])
         if len(in_row) and reading not in set(found["reading"]):
             there = in_row[["metric", "reading"]].drop_duplicates().itertuples(index=False)
             instead = " and ".join(f"metric={metric}, reading={reading}" for metric, reading in there)
@@ -160,6 +173,11 @@ class Beside:
     def _where(self) -> str:
         table = self.artefact.published.table if self.artefact.published else "none"
         return f"{self.artefact.title}: published: {table}"
+
+
+def _of_runs(reading: str) -> str:
+    """Pooled epochs are published under the mean of the same epochs: only their deviation is another."""
+    return reading.replace("pooled_", "mean_")
 
 
 def matching(table: pd.DataFrame, place: Place) -> pd.DataFrame:

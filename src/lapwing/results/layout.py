@@ -13,8 +13,11 @@ from lapwing.results.artefact import Artefact
 from lapwing.results.published import title_of
 from lapwing.results.statistics import Verdict
 
-STAND_IN = "Demo scale: stand-in data, no reproduction"
-"""So begins the first line of everything that is made at demo scale."""
+NOTICES = {
+    "demo": "Demo scale: stand-in data, no reproduction",
+    "subset": "Subset scale: a subset, not a reproduction (fewer data and epochs, smaller networks)",
+}
+"""So begins the first line of everything that is made at a scale that is not the published one."""
 ORIENTATION = "; published values are for orientation, and there is no verdict"
 
 VERDICTS = (
@@ -23,7 +26,16 @@ VERDICTS = (
     "Not decided: too few runs to tell. Not comparable: stand-in data, or published under something else."
 )
 
-METRICS = {"top_1": "top-1 accuracy", "top_2": "top-2 accuracy", "top_5": "top-5 accuracy"}
+METRICS = {
+    "top_1": "top-1 accuracy",
+    "top_2": "top-2 accuracy",
+    "top_5": "top-5 accuracy",
+    "auc": "AUC",
+    "auc_pr": "AUC PR",
+    "auc_pr_softmax": "AUC PR of probabilities",
+    "f1": "F1 score",
+    "objective": "loss after weighting",
+}
 UNITS = {"percent": " (%)", "share": "", "mse": " (mean squared error)", "loss": " (cross-entropy)"}
 READINGS = {
     "last": "last epoch",
@@ -36,6 +48,10 @@ SOURCE_AUC = (
     "clean one (AUC; 0.5: by chance, 1: always), by the unreliability that the method counted, else by the "
     "mean training loss in the last epoch"
 )
+POOLED = (
+    "Pooled epochs: the deviation is that of all these epochs of all runs at once; verdicts and differences "
+    "within a seed are those of the means of the runs."
+)
 LOST = "Diverged and left out"
 LOST_CHANGES = "Changes left out, since the run or that of standard diverged"
 FOOTER = {
@@ -46,14 +62,19 @@ FOOTER = {
 """Quantities of the lines below a table."""
 
 
+def is_reproduction(scale: str) -> bool:
+    """Whether what is made at a scale is set against the published values with a verdict."""
+    return scale not in NOTICES
+
+
 def notice(scale: str, artefact: Artefact | None = None) -> str:
     """What must stand first at this scale; empty where nothing needs saying.
 
     The titles name the published datasets: it says which data of ours stand in for which.
     """
-    if scale != "demo":
+    if is_reproduction(scale):
         return ""
-    said = STAND_IN + ("" if artefact and artefact.published is None else ORIENTATION)
+    said = NOTICES[scale] + ("" if artefact and artefact.published is None else ORIENTATION)
     stand_in = artefact.stand_in.items() if artefact else ()
     pairs = ", ".join(f"{title_of(ours)} for {title_of(theirs)}" for ours, theirs in stand_in)
     return f"{said}. Stand-in: {pairs}." if pairs else f"{said}."
@@ -164,7 +185,7 @@ def _published_lines(row: list[dict[str, Any]], decimals: int, scale: str, of: s
         for p in row
     ]
     lines = [Line("published", f"published{of}", theirs)]
-    if scale == "demo" or not any(_text(place.get("verdict")) for place in row):
+    if not is_reproduction(scale) or not any(_text(place.get("verdict")) for place in row):
         return lines
     intervals = [Entry(_interval(place, decimals)) for place in row]
     verdicts = [Entry(_text(place.get("verdict"))) for place in row]
@@ -197,7 +218,7 @@ def _difference_columns(differences: pd.DataFrame, artefact: Artefact, scale: st
     if artefact.published is None:
         return names
     beside = [*names, "Published"]
-    return beside if scale == "demo" else [*beside, "Ours − published, in standard errors"]
+    return [*beside, "Ours − published, in standard errors"] if is_reproduction(scale) else beside
 
 
 def _difference(row: dict[str, Any], artefact: Artefact, scale: str) -> list[str]:
@@ -209,7 +230,7 @@ def _difference(row: dict[str, Any], artefact: Artefact, scale: str) -> list[str
         return [*head, name, ours]
     theirs = _with_error(row["published_mean"], row["published_std"], row["published_n"], decimals)
     cells = [*head, name, ours, theirs]
-    return cells if scale == "demo" else [*cells, _standard_errors(row["standard_errors"])]
+    return [*cells, _standard_errors(row["standard_errors"])] if is_reproduction(scale) else cells
 
 
 def _standard_errors(value: Any) -> str:
@@ -221,12 +242,14 @@ def _standard_errors(value: Any) -> str:
 def _notes(values: pd.DataFrame, differences: pd.DataFrame, artefact: Artefact, scale: str) -> list[str]:
     first = values[values["reading"] == artefact.readings[0]]
     notes = [_what_is_shown(first, artefact)]
+    if any(reading.startswith("pooled_") for reading in artefact.readings):
+        notes.append(POOLED)
     if "validation" in artefact.readings:
         notes.append("Validation data: what the split leaves aside, corrupted as the training data are.")
     if len(differences):
         notes.append("Differences: within a seed, then mean ± standard error (number of seeds).")
     notes += artefact.remarks
-    return notes + (_conclusions(values, differences, artefact) if scale != "demo" else [])
+    return notes + (_conclusions(values, differences, artefact) if is_reproduction(scale) else [])
 
 
 def _what_is_shown(first: pd.DataFrame, artefact: Artefact) -> str:
@@ -294,6 +317,8 @@ def counted(verdicts: Mapping[str, int]) -> str:
 
 def reading_in_words(reading: str) -> str:
     """A reading inside a sentence."""
+    if reading.startswith("pooled_last_"):
+        return f"last {reading.removeprefix('pooled_last_')} epochs of all runs, pooled"
     return READINGS.get(reading) or f"mean of the last {reading.removeprefix('mean_last_')} epochs"
 
 

@@ -13,7 +13,7 @@ from lapwing.corruption import corruptions
 from lapwing.errors import UserError
 from lapwing.results.artefact import BASELINE, Artefact, Axis, Cell
 from lapwing.results.collect import Point, at_the_end, of_axes, without_diverged
-from lapwing.results.statistics import ranking_auc, read_run
+from lapwing.results.statistics import Summary, last_epochs, ranking_auc, read_run, summarise
 
 Values = dict[int, float]
 """Seed → the number of its run."""
@@ -50,6 +50,15 @@ class Measured:
             if against.get(seed)
         }
 
+    def shown(self, row: Row, column: str, reading: str) -> Summary:
+        """What a place shows: mean and deviation of the runs, or of their pooled epochs; how many runs."""
+        ours = summarise(self.values(row, column, reading).values())
+        if not reading.startswith("pooled_"):
+            return ours
+        factor, epochs = self.artefact.metric_of(row[column]).factor, self._epochs(row[column], reading)
+        pooled = summarise(factor * value for _, run in epochs for value in last_epochs(run, reading))
+        return Summary(ours.mean, pooled.std, ours.n)
+
     def lost(self, row: Row, column: str) -> int:
         """How many seeds have no number because a run diverged."""
         cells = [row[column]]
@@ -73,7 +82,18 @@ class Measured:
     def _read(self, cell: Cell, reading: str) -> Values:
         """The metric in the unit in which it is shown."""
         metric = self.artefact.metric_of(cell)
-        values = {}
+        return {
+            seed: read_run(epochs, reading, metric.better) * metric.factor
+            for seed, epochs in self._epochs(cell, reading)
+        }
+
+    def _epochs(self, cell: Cell, reading: str) -> Iterator[tuple[int, pd.DataFrame]]:
+        """The rows of the metric that a reading looks at, of each seed.
+
+        Raises:
+            UserError: a run has not what is read.
+        """
+        metric = self.artefact.metric_of(cell)
         for seed, epochs in _of_seeds(self.results, cell):
             chosen = epochs[(epochs["metric"] == metric.name) & (epochs["epoch"] >= cell.read_from)]
             if "test" not in set(chosen["split"]):
@@ -83,8 +103,7 @@ class Measured:
                     f"{self.artefact.title}: {cell.axes} leaves no data aside for the reading validation; "
                     "split.kind fraction does."
                 )
-            values[seed] = read_run(chosen, reading, metric.better) * metric.factor
-        return values
+            yield seed, chosen
 
     def _source_auc(self, cell: Cell) -> Values:
         """Of the runs with a corrupt and a clean source; corrupt are none where nothing is corrupted."""

@@ -25,6 +25,8 @@ NAMES = {
     "Two moons (toy)": "two_moons",
     "MNIST+CIFAR-10": "difficult_data",
     "CIFAR-10N labels (levels 0.25..1)": "human_labels",
+    "Added Noise + Label Flip (levels 0.25..1)": "noise_and_label_flip",
+    "Input and Label Noise": "wrapped_noise_and_random_label",
     "RRL": "rrl",
     "RRL + LAP": "rrl_lap",
 }
@@ -44,10 +46,14 @@ METRICS = {
     "top2acc": "top_2",
     "top5acc": "top_5",
     "accuracy": "top_1",
+    "Accuracy": "top_1",
     "cifar_class_accuracy": "top_1_of_difficult",
 }
 READINGS = {"max_over_epochs": "worst", "last10_pooled": "mean_last_10", "mean_last10": "mean_last_10"}
-"""The published figure of losses takes the highest of the epochs, which is the worst of a loss."""
+"""The published figure of losses takes the highest of the epochs, which is the worst of a loss. The means of
+the last ten epochs are the same whether they are pooled or not: their deviations are told apart as the
+printed one and that of the runs."""
+SPLITS = {"val": "validation"}
 
 KEYS = ["dataset", "corruption", "method", "metric", "reading"]
 CONDITIONS = ["n_corrupt", "corruption_level", "n_sources", "varied", "setting"]
@@ -121,10 +127,21 @@ def _with_more_digits(printed: pd.DataFrame, recomputed: pd.DataFrame) -> pd.Dat
 
 
 def _not_printed(printed: pd.DataFrame, recomputed: pd.DataFrame) -> pd.DataFrame:
-    """What was published of further methods under the conditions of a printed table."""
+    """What was published of further methods and corruptions under the conditions of a printed table."""
     shared = ["dataset", "metric", "reading", "version", "split"]
     under_them = recomputed.merge(printed[shared].drop_duplicates(), on=shared)
-    return under_them[~under_them["method"].isin(printed["method"])]
+    return _beyond(under_them, printed, ["dataset", "corruption", "method"])
+
+
+def only_new(table: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """The rows of a further table that those before have not."""
+    return _beyond(table, before, [*KEYS, *CONDITIONS])
+
+
+def _beyond(table: pd.DataFrame, before: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The rows of a table whose keys are none of those before; no value is a value too."""
+    own, known = (pd.MultiIndex.from_frame(each[keys].astype(object).fillna("")) for each in (table, before))
+    return table[~own.isin(known)]
 
 
 def read_runs(folder: Path, study: str) -> pd.DataFrame:
@@ -152,6 +169,24 @@ def read_runs(folder: Path, study: str) -> pd.DataFrame:
     return groups.mean().reset_index()
 
 
+def read_curves(folder: Path, study: str) -> pd.DataFrame:
+    """Read the published values of every epoch of a study.
+
+    Returns:
+        Columns dataset, corruption, method, metric, the conditions, seed, epoch, split, value (accuracies in
+        percent); empty where none were published.
+    """
+    path, columns = folder / f"{study}_curves.csv.gz", [column for column in KEYS if column != "reading"]
+    columns = [*columns, *CONDITIONS, "seed", "epoch", "split", "value"]
+    if not path.is_file():
+        return pd.DataFrame(columns=columns)
+    curves = _keyed(_read(path)).rename(columns={"run": "seed"})
+    # The published loss of training is that after weighting (spec lap-experiments 0): what was minimised.
+    is_objective = (curves["split"] == "train") & (curves["metric"] == "loss")
+    metric = curves["metric"].mask(is_objective, "objective")
+    return curves.assign(metric=metric, split=curves["split"].replace(SPLITS))[columns]
+
+
 def _keyed(rows: pd.DataFrame) -> pd.DataFrame:
     """Our keys instead of the published names, and percent instead of fractions."""
     rows = _with_settings(rows.rename(columns={"agg": "reading"}))
@@ -163,7 +198,8 @@ def _keyed(rows: pd.DataFrame) -> pd.DataFrame:
     for column in {"value", "mean", "std"} & set(rows.columns):
         rows[column] = rows[column] * factor
     rows["metric"] = rows["metric"].map(_metric)
-    rows["reading"] = rows["reading"].replace(READINGS)
+    if "reading" in rows:
+        rows["reading"] = rows["reading"].replace(READINGS)
     return rows
 
 

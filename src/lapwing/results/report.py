@@ -54,7 +54,7 @@ def report(
     Args:
         artefacts: `{"name", "description", "table": {csv, md, tex}, "figure": {png, …}, "html"}` each.
         runs: `<study>_runs.parquet` of each study.
-        scale: `demo` or `paper`.
+        scale: `demo`, `subset` or `paper`.
         settings: what `config.yaml` said, shown at the end.
         left_out: `{"name", "why"}` each.
         out: the page.

@@ -28,8 +28,8 @@ def read_run(epochs: pd.DataFrame, reading: str, better: str) -> float:
         epochs: columns split, epoch and value, of one metric on the test split and, where data are left
             aside, on the validation split.
         reading: `last`, `best` or `worst` (over the epochs, so chosen on the test split), `validation` (the
-            test value of the epoch that is best on the validation split, the first of equals) or
-            `mean_last_<k>`.
+            test value of the epoch that is best on the validation split, the first of equals),
+            `mean_last_<k>` or `pooled_last_<k>`, which of one run are the same.
         better: `higher` or `lower`.
     """
     values = _by_epoch(epochs, "test")
@@ -41,7 +41,12 @@ def read_run(epochs: pd.DataFrame, reading: str, better: str) -> float:
         chosen = _by_epoch(epochs, "validation")
         order = chosen if better == "higher" else -chosen
         return float(values.loc[chosen.index[int(np.argmax(order.to_numpy()))]])
-    return float(values.tail(int(reading.removeprefix("mean_last_"))).mean())
+    return float(values.tail(int(reading.rpartition("_")[2])).mean())
+
+
+def last_epochs(epochs: pd.DataFrame, reading: str) -> list[float]:
+    """The test values of a run that `pooled_last_<k>` pools; columns as for `read_run`."""
+    return _by_epoch(epochs, "test").tail(int(reading.rpartition("_")[2])).tolist()
 
 
 def _by_epoch(epochs: pd.DataFrame, split: str) -> "pd.Series[float]":

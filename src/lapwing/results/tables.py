@@ -61,7 +61,7 @@ def build(
         results: tidy results of the studies behind it.
         runs: their runs; those that diverged count as lost.
         published_folder: holds `summary.csv` and the values per run.
-        scale: at `demo` there is no verdict.
+        scale: at `paper` only there are verdicts.
         sources: their sources; only an artefact that shows something of sources reads them.
 
     Returns:
@@ -157,7 +157,8 @@ class _RowBuilder:
         ours = summarise(self._values(column, reading).values())
         lost = self.measured.lost(self.cells, column)
         status = "has none" if self.measured.has_none(cell) else _status(ours.n, lost)
-        line = self._head(column, "value", reading) | _numbers(ours)
+        line = self._head(column, "value", reading)
+        line |= _numbers(self.measured.shown(self.cells, column, reading))
         line |= {"asked": len(cell.seeds), "diverged": lost, "status": status}
         return line | self._against_published(column, reading, ours)
 
@@ -173,7 +174,7 @@ class _RowBuilder:
         return line | _comparison(compared, self._verdict(column, compared.verdict))
 
     def _verdict(self, column: str, verdict: Verdict) -> str:
-        if self.scale == "demo":
+        if not layout.is_reproduction(self.scale):
             return ""
         return verdict if self._is_comparable(column) else "not comparable"
 

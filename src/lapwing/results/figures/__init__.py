@@ -7,8 +7,9 @@ from matplotlib.figure import Figure
 from lapwing.results.artefact import Artefact
 from lapwing.results.figures.curves import learning_curves
 from lapwing.results.figures.demonstration import PANELS, demonstration_losses, figure_1
-from lapwing.results.figures.panels import Cells, Material
+from lapwing.results.figures.panels import Cells, Material, asked
 from lapwing.results.figures.ranks import ranks
+from lapwing.results.figures.records import records
 from lapwing.results.figures.sources import multiplier_traces, source_history
 from lapwing.results.figures.style import as_png, looks_of, save, style
 from lapwing.results.figures.sweeps import boxes, lines
@@ -18,6 +19,7 @@ __all__ = [
     "PANELS",
     "Material",
     "as_png",
+    "asked",
     "boxes",
     "demonstration_losses",
     "draw",
@@ -27,18 +29,22 @@ __all__ = [
     "looks_of",
     "multiplier_traces",
     "ranks",
+    "records",
     "save",
     "source_history",
     "style",
 ]
 
 DRAWINGS: Mapping[str, Callable[[Artefact, Cells, Material], Figure]] = {
-    "learning_curves": lambda artefact, cells, m: learning_curves(artefact, cells, m.results, m.scale),
+    "learning_curves": lambda artefact, cells, m: learning_curves(
+        artefact, cells, m.results, m.scale, m.published
+    ),
     "source_history": lambda artefact, cells, m: source_history(artefact, cells, m.sources, m.scale),
     "multiplier_traces": lambda artefact, cells, m: multiplier_traces(artefact, cells, m.sources, m.scale),
     "lines": lines,
     "boxes": boxes,
     "ranks": ranks,
+    "records": records,
 }
 """What `draws` of an artefact can be."""
 

@@ -9,7 +9,7 @@ from matplotlib.patches import FancyArrowPatch
 from matplotlib.ticker import MultipleLocator
 
 from lapwing.results.figures.style import WIDTH, style
-from lapwing.results.layout import STAND_IN
+from lapwing.results.layout import NOTICES, is_reproduction
 
 PANELS: list[tuple[str, list[float], float, list[int]]] = [
     ("Early Training", [1, 2, 3, 4, 8], 1.0, [10000, 10000, 10000, 10000, 9000]),
@@ -39,16 +39,16 @@ def figure_1(seed: int = 0, scale: str = "paper") -> Figure:
     """Draw how LAP sees five sources early, midway and late in training (spec lap-core 6.5).
 
     Fewer points of worse sources stand for their reduced weight. The losses are made up; the
-    published figure was not seeded. At demo scale the notice of all figures stands first.
+    published figure was not seeded. Below paper scale the notice of all figures stands first.
     """
     losses = demonstration_losses(seed)
     with style():
         figure = Figure(figsize=(2 * WIDTH, 2 * WIDTH / 4))
         panels = figure.subplots(1, 3)
         figure.subplots_adjust(left=0.04, right=0.99, top=0.88, bottom=0.34, wspace=0.08)
-        if scale == "demo":
+        if not is_reproduction(scale):
             figure.subplots_adjust(top=0.80)
-            figure.suptitle(f"{STAND_IN}; the losses are made up at every scale.", fontsize=9, y=0.99)
+            figure.suptitle(f"{NOTICES[scale]}; the losses are made up at every scale.", fontsize=9, y=0.99)
         for panel, (title, *_), drawn in zip(panels, PANELS, losses, strict=True):
             _draw_losses(panel, title, drawn)
         panels[0].set_ylabel(r"Density $\times\ 1/f(C_s)$")

@@ -25,6 +25,8 @@ Cells = Sequence[Mapping[str, Any]]
 SYMBOLS = {"depression_strength": r"$\delta$", "history_length": "$H$", "leniency": r"$\lambda$"}
 """How the hyperparameters of LAP are written."""
 
+SPLITS = {"train": "Training", "validation": "Validation", "test": "Test"}
+
 MOST_IN_A_PANEL = 3
 """So many lines are explained inside a panel, more below all of them."""
 
@@ -45,6 +47,10 @@ class Material:
     runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     published: Path = Path("published")
     """The folder of the published values."""
+    data: Sequence[Path] = ()
+    """The prepared files, where single samples are drawn."""
+    corrupted: Sequence[Path] = ()
+    """The corruption artefacts, where single samples are drawn."""
 
     def frame(self, artefact: Artefact, cells: Cells) -> pd.DataFrame:
         """The numbers of an artefact beside the published ones, as a table has them."""
@@ -112,9 +118,9 @@ def symbol(axis: str) -> str:
     return SYMBOLS.get(axis) or title_of(axis)
 
 
-def metric_label(metric: Metric) -> str:
+def metric_label(metric: Metric, split: str = "test") -> str:
     """What stands at the axis of a metric."""
-    return f"Test {metric_in_words(metric.name)}{UNITS[metric.unit]}"
+    return f"{SPLITS[split]} {metric_in_words(metric.name)}{UNITS[metric.unit]}"
 
 
 def grid(
@@ -126,7 +132,7 @@ def grid(
         down: rows of panels; one is there in any case.
         across: panels in a row.
         artefact: whose title stands above.
-        scale: at `demo` there is a notice.
+        scale: below `paper` there is a notice.
         size: inches of one panel: across, down.
     """
     width, height = size
