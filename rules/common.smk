@@ -4,6 +4,7 @@ import contextlib
 import io
 import re
 import sys
+from math import prod
 from pathlib import Path
 
 from snakemake.cli import parse_args
@@ -24,6 +25,7 @@ FORMS = {"table": ("tables", ("csv", "md", "tex")), "figure": ("figures", ("pdf"
 
 
 pathvars:
+    raw=str(plan.raw),
     results=f"outputs/{plan.settings.scale}",
     logs=f"outputs/{plan.settings.scale}/logs",
     run=f"outputs/{plan.settings.scale}/runs/{{study}}/{{part}}",
@@ -51,23 +53,37 @@ wildcard_constraints:
 # -- datasets and corruptions ----------------------------------------------------------------------
 
 
+def datasets_of(inputs):
+    """The datasets whose inputs are numbers, or tokens: texts have a stage of their own, with torchtext."""
+    return {name for name in plan.datasets if datasets.get(name).inputs == inputs}
+
+
 def files_of_dataset(wildcards):
-    """What decides the raw files: their names and digests, not where they come from."""
-    files = datasets.get(wildcards.dataset).files
-    return [[file.name, file.size, file.sha256 or file.md5] for file in files]
+    """What decides the raw files: their names and digests, not where they come from; a part is another thing."""
+    files = [
+        [file.name, file.size, file.sha256 or file.md5] for file in datasets.get(wildcards.dataset).files
+    ]
+    return [*files, "part"] if plan.part else files
 
 
 def raw_of_dataset(wildcards):
     """Its own raw folder first, then those of the datasets that it uses."""
     names = [wildcards.dataset, *datasets.get(wildcards.dataset).uses]
-    return [f"resources/raw/{name}" for name in names]
+    return [f"<raw>/{name}" for name in names]
 
 
 def version_of_dataset(wildcards):
     """Its own version, with those of the datasets that it reads too."""
     dataset = datasets.get(wildcards.dataset)
-    used = [datasets.get(name).version for name in dataset.uses]
-    return [dataset.version, *used] if used else dataset.version
+    further = [datasets.get(name).version for name in dataset.uses] + ["part"] * plan.part
+    return [dataset.version, *further] if further else dataset.version
+
+
+def memory_of_dataset(wildcards):
+    """Megabytes to prepare it: what is large is streamed, two batches of ImageNet64 (3.1 GB) at most."""
+    dataset = datasets.get(wildcards.dataset)
+    values = sum(dataset.rows.values()) * prod(dataset.input_shape)
+    return 3000 + min(4 * values // 10**6, 3000)
 
 
 def settings_of_corruption(wildcards):
@@ -86,13 +102,21 @@ def jobs_of_part(wildcards):
 
 
 def data_of_part(wildcards):
-    names = {cell.settings.corruption.dataset for cell in cells_of_part(wildcards)}
+    return data_of_cells(cells_of_part(wildcards))
+
+
+def data_of_cells(cells):
+    names = {cell.settings.corruption.dataset for cell in cells}
     return [f"<results>/data/{name}.safetensors" for name in sorted(names)]
 
 
 def corrupted_of_part(wildcards):
-    """The corruption artefacts of a part's runs; the methods of a seed share one."""
-    return sorted({file for cell in cells_of_part(wildcards) for file in corrupted_of_cell(cell)})
+    return corrupted_of_cells(cells_of_part(wildcards))
+
+
+def corrupted_of_cells(cells):
+    """The corruption artefacts of the cells' runs; the methods of a seed share one."""
+    return sorted({file for cell in cells for file in corrupted_of_cell(cell)})
 
 
 def corrupted_of_cell(cell):
@@ -149,23 +173,39 @@ def runs_of_artefact(wildcards):
     return of_every_study(wildcards.artefact, "_runs.parquet")
 
 
+def cells_of_records(artefact):
+    """The selected cells of which it draws single samples; other artefacts need only results."""
+    described = plan.artefacts[artefact]
+    if described.kind != "figure" or described.draws != "records":
+        return []
+    cells = [cell for study in plan.studies_of(artefact) for cell in plan.selected[study]]
+    return [cell for cell in cells if described.has(cell.axes)]
+
+
+def data_of_artefact(wildcards):
+    return data_of_cells(cells_of_records(wildcards.artefact))
+
+
+def corrupted_of_artefact(wildcards):
+    return corrupted_of_cells(cells_of_records(wildcards.artefact))
+
+
 def notebook_of_artefact(wildcards):
     return str(notebook_of(wildcards.artefact))
 
 
 def published_of_artefact(wildcards):
-    """The published values that it is compared with: means, and those of the runs where there are any."""
-    published = plan.artefacts[wildcards.artefact].published
-    paths = (
-        [Path("published", f"{name}.csv") for name in ("summary", f"{published.study}_runs")]
-        if published
-        else []
-    )
-    return [str(path) for path in paths if path.is_file()]
+    """The published values beside it: means, those of the runs and, for curves, those of every epoch."""
+    artefact = plan.artefacts[wildcards.artefact]
+    if not artefact.published:
+        return []
+    study = artefact.published.study
+    names = ["summary.csv", f"{study}_runs.csv", *[f"{study}_curves.csv.gz"] * bool(artefact.curves)]
+    return [str(path) for name in names if (path := Path("published", name)).is_file()]
 
 
 def description_shown(wildcards):
-    return plan.artefacts[wildcards.artefact].model_dump(mode="json")
+    return plan.described(wildcards.artefact).model_dump(mode="json")
 
 
 def cells_shown(wildcards):
@@ -194,7 +234,7 @@ def artefacts_shown(wildcards):
 
 
 def artefact_shown(name):
-    artefact = plan.artefacts[name]
+    artefact = plan.described(name)
     folder, endings = FORMS[artefact.kind]
     results = f"outputs/{plan.settings.scale}"
     return {
@@ -255,6 +295,8 @@ def say_what_is_ahead(targets):
         if artefact in plan.left_out:
             print(f"lapwing: {artefact} is left out: {plan.left_out[artefact]}", file=sys.stderr)
     wanted = plan.made if everything else [target for target in targets if target in plan.artefacts]
+    with as_one_sentence():
+        plan.check_gpus(wanted)
     remaining = plan.remaining(wanted, Path("outputs", plan.settings.scale, "data"))
     if remaining.hours > 1:
         print(f"lapwing: {remaining}", file=sys.stderr)

@@ -1,7 +1,7 @@
 rule download:
     """Fetch and verify the official files of a dataset, from a mirror or the network."""
     output:
-        directory("resources/raw/{dataset}"),
+        directory("<raw>/{dataset}"),
     log:
         "<logs>/download/{dataset}.log",
     cache: True

@@ -5,11 +5,28 @@ from pathlib import Path
 
 import pytest
 
+from lapwing.corruption import corruptions
+from lapwing.errors import UserError
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported
 
 ROOT = Path(__file__).parent.parent
 MIRROR = ROOT.parent / "shared" / "data"
 LEFT_OUT = "needs the local mirror of real data, which is not beside this checkout"
+
+
+def corruptions_of_images() -> list[str]:
+    """The corruptions that take images of ten classes, and leave it to the sources who gets which."""
+    return [name for name in corruptions.names() if _takes_images(name)]
+
+
+def _takes_images(name: str) -> bool:
+    corruption = corruptions.get(name)
+    try:
+        corruption.check(corruption.Options(), (1, 12, 12), 10)
+    except UserError:
+        return False
+    return corruption.deal is None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -44,6 +44,8 @@ PUBLISHED = [
     "idpa/synthetic_baseline_experiments.py --multiple_sources_in_batch",
 ]
 FURTHER = [
+    f"10_tiny_imagenet_random_label.py {RUNS}",
+    f"5_test_nlp_random_label.py {RUNS} --scheduler",
     f"{CIFAR_10} --history-length 50 --n-corrupt-sources 6 --seed 3",
     f"{CIFAR_10} --n-sources 20 --n-corrupt-sources 15",
     f"{CIFAR_10} --source-is-bool",

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,34 @@ def test_chunks_that_are_not_what_was_announced_leave_no_file(
     with pytest.raises(ValueError, match=re.escape(f"inputs: {what}")):
         files.write_arrays(tmp_path / "file", {"inputs": array}, {})
     assert os.listdir(tmp_path) == []
+
+
+def test_chunk_that_cannot_be_read_is_not_blamed_on_the_file_that_is_written(tmp_path: Path) -> None:
+    def chunks() -> Iterator[np.ndarray]:
+        yield np.zeros(2, np.uint8)
+        (tmp_path / "batch").read_bytes()
+
+    with pytest.raises(UserError, match=r"batch cannot be read: No such file or directory\.$"):
+        files.write_arrays(tmp_path / "file", {"a": files.Streamed((4,), np.uint8, chunks)}, {})
+    assert os.listdir(tmp_path) == []
+
+
+def test_file_that_is_larger_than_memory_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A sparse one; going through it to check its hash is left out."""
+    page, memory = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    files.write_arrays(tmp_path / "file", {"large": np.zeros(0, np.uint8)}, {})
+    size = memory + memory // 8
+    content = (tmp_path / "file").read_bytes()
+    of_none, of_all = (b'"shape":[%d],"data_offsets":[0,%d]' % (n, n) for n in (0, size))
+    text = content[8:].replace(of_none, of_all)
+    with (tmp_path / "file").open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + size)
+    empty = files._hash_of_arrays({"large": np.zeros(0, np.uint8)})
+    monkeypatch.setattr(files, "_hash_of_arrays", lambda arrays: empty)
+    read, _ = files.read_arrays(tmp_path / "file")
+    assert len(read["large"]) == size
+    assert read["large"][-page:].sum() == 0
 
 
 def test_arrays_that_are_read_can_be_written_to_and_the_file_stays(tmp_path: Path) -> None:

@@ -98,6 +98,24 @@ def test_part_is_estimated_by_its_runs(tmp_path: Path) -> None:
     assert plan(tmp_path).minutes_of("tiny", "digits-original") == pytest.approx(4 * 1.0)
 
 
+def test_only_datasets_of_the_scale_are_said_to_stand_in_for_others(tmp_path: Path) -> None:
+    made = plan(tmp_path)
+    whole = made.artefacts["tiny"].model_copy(update={"stand_in": {"digits": "mnist", "diabetes": "imdb"}})
+    made.artefacts["tiny"] = whole
+    assert made.described("tiny").stand_in == {"digits": "mnist"}
+
+
+def test_estimate_is_that_of_a_gpu_where_one_is_granted(tmp_path: Path) -> None:
+    (tmp_path / "studies").mkdir()
+    estimates = {"conditions": {"minutes_per_run": 60.0, "minutes_on_gpu": 1.0}}
+    large = {"base": "tiny", "artefacts": {"large": TINY["artefacts"]["tiny"]}, **estimates}
+    (tmp_path / "studies" / "large.yaml").write_text(yaml.safe_dump(large))
+    slow, fast = (plan(tmp_path, gpu=gpu).remaining(["large"], tmp_path) for gpu in (0, 1))
+    assert slow.hours == pytest.approx(60 * fast.hours)
+    assert "on one core" in str(slow)
+    assert "on a GPU" in str(fast)
+
+
 def test_what_remains_is_counted_and_estimated(tmp_path: Path) -> None:
     remaining = plan(tmp_path).remaining(["tiny", "other"], tmp_path)
     assert (remaining.runs, remaining.parts) == (16, 4)
@@ -116,11 +134,19 @@ def test_finished_runs_do_not_remain_and_their_time_is_the_estimate(tmp_path: Pa
     assert remaining.hours == pytest.approx(2 + 6 / 60)
 
 
+def test_a_method_that_cannot_use_several_gpus_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
+    plan(tmp_path, gpu=1).check_gpus(["tiny"])
+    plan(tmp_path, gpu=2).check_gpus([])
+    plan(tmp_path, gpu=2, only={"method": "standard"}).check_gpus(["tiny"])
+    with pytest.raises(UserError, match="tiny: method lap cannot train one run on 2 GPUs"):
+        plan(tmp_path, gpu=2).check_gpus(["tiny"])
+
+
 @pytest.mark.parametrize(
     ("config", "sentence"),
     [
         ({"scal": "demo"}, "config: unknown key scal; did you mean scale?"),
-        ({"scale": "papr"}, "config: scale: Input should be 'demo' or 'paper' (it is 'papr')."),
+        ({"scale": "papr"}, "config: scale: Input should be 'demo', 'subset' or 'paper' (it is 'papr')."),
         ({"data": {"mirorr": "x"}}, "config: unknown key data.mirorr; did you mean mirror?"),
         ({"data": {"mirror": "nowhere"}}, "config: data.mirror: There is no folder nowhere"),
         ({"data": {"accept": ["digit"]}}, "unknown dataset digit; did you mean digits?"),

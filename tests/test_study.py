@@ -160,6 +160,11 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("misspelt key", {"conditions": {"epoch": 3}}, "unknown key epoch; did you mean epochs?"),
     ("misspelt key at the top", {"artefact": {}}, "unknown key artefact; did you mean artefacts?"),
     ("wrong type", {"conditions": {"epochs": "many"}}, "epochs: Input should be a valid integer"),
+    (
+        "mirrored features",
+        {"grid": {"dataset": ["two_moons"]}, "conditions": {"augmentation": "horizontal_flip"}},
+        "augmentation: horizontal_flip needs images (channels, height, width), and inputs of two_moons have",
+    ),
     ("out of range", {"conditions": {"epochs": 0}}, "epochs: Input should be greater than or equal to 1"),
     ("infinite", {"conditions": {"optimiser": {"learning_rate": float("inf")}}}, "finite number"),
     ("misspelt method", {"grid": {"method": ["standard", "lapp"]}}, "unknown method lapp; did you mean lap?"),
@@ -241,6 +246,11 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         "a corruption that does not fit the data",
         {"grid": {"corruption": ["chunk_shuffle"]}},
         "chunk_shuffle: options.pieces: 8 values cannot be cut into 10 pieces.",
+    ),
+    (
+        "a corruption of words on numbers",
+        {"grid": {"corruption": ["random_permute"]}},
+        "Random Permute alters words, and the inputs are numbers.",
     ),
     ("no grid", {"grid": None}, "grid: Input should be a valid list"),
     (

@@ -44,6 +44,26 @@ def test_scale_overrides_and_paper_does_not(tmp_path: Path) -> None:
     assert read(tmp_path, "paper", scales=scales).cells[0].settings.epochs == 2
 
 
+def test_study_takes_part_at_scale_subset_only_where_its_file_or_a_base_says_so(tmp_path: Path) -> None:
+    read(tmp_path)
+    assert read_studies(tmp_path, "subset") == {}
+    study = built_on_tiny(tmp_path, {"scales": {"subset": {"conditions": {"epochs": 1}}}}, "subset")
+    assert epochs(study) == {"standard": 1, "lap": 1}
+    assert set(read_studies(tmp_path, "subset")) == {"tiny", "a"}
+
+
+def test_of_special_cases_only_those_of_scale_subset_hold_there(tmp_path: Path) -> None:
+    content = {"special": special(LAP, epochs=5), "scales": {"subset": {"conditions": {"epochs": 3}}}}
+    assert epochs(read(tmp_path, "subset", **content)) == {"standard": 3, "lap": 3}
+    content["scales"]["subset"]["special"] = special(STANDARD, epochs=4)
+    assert epochs(read(tmp_path, "subset", **content)) == {"standard": 4, "lap": 3}
+
+
+def test_mistake_at_scale_subset_shows_at_every_scale(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"tiny\.yaml \(subset\)"):
+        read(tmp_path, "demo", scales={"subset": {"conditions": {"epochs": 0}}})
+
+
 def test_study_starts_from_its_base(tmp_path: Path) -> None:
     read(tmp_path)
     on_top = {"base": "tiny", "artefacts": {"other": TINY["artefacts"]["tiny"]}, "conditions": {"epochs": 9}}
@@ -262,6 +282,11 @@ def test_seeds_of_figure_4_are_the_published_chains() -> None:
     numbers = [(n_corrupt,) for n_corrupt in (6, 5, 4, 3, 2)]
     first, second = linked(123, 3, numbers), linked(45, 2, numbers)
     assert seeds_of("figure_4", "n_corrupt") == {each: first[each] + second[each] for each in numbers}
+
+
+def test_seeds_of_table_7_and_imagenet64_are_the_published_chain() -> None:
+    assert seeds_of("table_7", "corruption") == linked(12345, 5, [("random_label",), ("original",)])
+    assert seeds_of("imagenet64") == {(): seed_chain(12345, 5)}
 
 
 def test_leaderboard_shares_runs_with_table_1() -> None:

@@ -17,6 +17,7 @@ from lapwing.registry import Registry
 from lapwing.results.artefact import Metric
 from lapwing.schema import Closed, Name, validate
 from lapwing.training.settings import (
+    Augmentation,
     Layout,
     Optimiser,
     Precision,
@@ -24,6 +25,7 @@ from lapwing.training.settings import (
     Schedule,
     TrainOn,
     Versioned,
+    check_augmentation,
 )
 
 Value = str | int | float
@@ -31,6 +33,8 @@ Overrides = dict[str, Any]
 REGISTRIES: dict[str, Registry] = {"dataset": datasets, "corruption": corruptions, "method": methods}
 """The three axes that every grid has, and where their names are known."""
 LARGEST_SEED = 2**32 - 1
+OF_TWO_CLASSES = ["auc_pr", "auc_pr_softmax", "auc", "precision", "recall", "f1"]
+"""What is measured of two classes beside loss and accuracy, with class 1 as the one that is looked for."""
 
 
 class Model(Closed):
@@ -54,7 +58,8 @@ class Conditions(Closed):
     corruptions: dict[Name, Overrides] = {}
     """Options of corruptions that differ from their defaults."""
     layout: Layout
-    """`blocks`: a batch is one block of one source, in the same order in every epoch; `mixed`: shuffled."""
+    """`blocks`: a batch is one block of one source, in the same order in every epoch; `mixed`: shuffled;
+    `balanced`: drawn with replacement, from every source equally often."""
     batch_size: int = Field(ge=1)
     model: Model
     """The network and its options."""
@@ -64,6 +69,8 @@ class Conditions(Closed):
     schedule: Schedule = Schedule()
     epochs: int = Field(ge=1)
     precision: Precision = "float32"
+    augmentation: Augmentation = "none"
+    """What is done to the inputs of training batches: `horizontal_flip` mirrors half of them."""
     train_on: TrainOn = "all_sources"
     """`clean_sources`: the corruption oracle, an upper bound."""
     record_every: int = Field(0, ge=0)
@@ -73,7 +80,9 @@ class Conditions(Closed):
     read_from: int = Field(1, ge=1)
     """The first epoch (1-based) that a reading looks at: published values of IDPA are of its second phase."""
     minutes_per_run: float = Field(1.0, gt=0)
-    """An estimate, for one core; printed before long runs and nothing else."""
+    """An estimate, for one core: printed before long runs, and the time that a cluster is asked for."""
+    minutes_on_gpu: float | None = Field(None, gt=0)
+    """The same on a GPU, where it is much less: it counts where `gpu` in config.yaml grants one."""
 
     @pydantic.model_validator(mode="after")
     def _within_the_epochs(self) -> "Conditions":
@@ -128,16 +137,19 @@ def resolve(axes: Mapping[str, Value], conditions: Conditions, where: str) -> Ru
         optimiser=conditions.optimiser,
         schedule=conditions.schedule,
         precision=conditions.precision,
+        augmentation=conditions.augmentation,
         train_on=conditions.train_on,
         record_every=conditions.record_every,
     )
     method.check(hyperparameters, settings, dataset, where)
     try:
-        corruption.check(options, dataset.input_shape, dataset.classes)
-        model.check(model_options, dataset.input_shape, dataset.task)
+        tokens = dataset.inputs == "tokens"
+        corruption.check(options, dataset.input_shape, dataset.classes, tokens=tokens)
+        model.check(model_options, dataset.input_shape, dataset.task, tokens=tokens)
         _check_data(conditions, dataset_name, dataset)
+        check_augmentation(conditions.augmentation, dataset.input_shape, f"inputs of {dataset_name}")
         _check_sources(conditions.sources, corruption, options, dataset)
-        _check_metric(conditions.metric, dataset)
+        check_metric(conditions.metric, dataset)
     except UserError as error:
         raise UserError(f"{where}: {error}") from None
     return settings
@@ -191,12 +203,25 @@ def _check_sources(sources: Sources, corruption: Corruption, options: Closed, da
     corruption.check_sources(options, sources, dataset.further)
 
 
-def _check_metric(metric: Metric, dataset: Dataset) -> None:
-    """Whether results will hold the metric, and whether it is read the right way round."""
-    tops = [f"top_{k}" for k in (1, 2, 5) if dataset.classes is not None and k < dataset.classes]
-    tops += [f"top_1_of_{group}" for group in dataset.groups]
-    refuse_unknown([metric.name], [*tops, "loss"], "metric.name: unknown metric")
-    unit = "percent" if metric.name in tops else "mse" if dataset.task == "regression" else "loss"
-    better = "higher" if metric.name in tops else "lower"
+def check_metric(metric: Metric, dataset: Dataset, split: str = "test") -> None:
+    """Whether results will hold a metric of a split, and whether it is read the right way round.
+
+    Raises:
+        UserError: they will not, or it is read the wrong way round.
+    """
+    shares = _shares(dataset, split)
+    errors = ["loss", "objective"] if split == "train" else ["loss"]
+    refuse_unknown([metric.name], [*shares, *errors], "metric.name: unknown metric")
+    unit = "percent" if metric.name in shares else "mse" if dataset.task == "regression" else "loss"
+    better = "higher" if metric.name in shares else "lower"
     if (metric.better, metric.unit) != (better, unit):
         raise UserError(f"metric: {metric.name} is better {better} and its unit is {unit}.")
+
+
+def _shares(dataset: Dataset, split: str) -> list[str]:
+    """What is measured of a split from 0 to 1."""
+    if split == "train":
+        return [] if dataset.classes is None else ["top_1"]
+    shares = [f"top_{k}" for k in (1, 2, 5) if dataset.classes is not None and k < dataset.classes]
+    shares += [f"top_1_of_{group}" for group in dataset.groups]
+    return shares + (OF_TWO_CLASSES if dataset.classes == 2 else [])

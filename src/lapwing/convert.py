@@ -55,6 +55,8 @@ class Option:
     several: bool = False
     sets: Callable[[Any], Overrides] | None = None
     """The conditions that a value stands for."""
+    absent: Overrides | None = None
+    """The conditions for which it stands that the option is not given."""
     remark: str = ""
     """What is to be said where it is given; `{}` is the value."""
     published: Value | None = None
@@ -125,8 +127,16 @@ _LEVELS = {
     "--min_corruption_level": Option("number", published=0.25),
     "--max_corruption_level": Option("number", published=1.0),
 }
-_WITH_SCHEDULER = Option("flag", remark="--scheduler: the published values come with it.")
-_WITHOUT_SCHEDULER = Option("flag", remark="--scheduler: the published values come without it.")
+_WITH_SCHEDULER = Option(
+    "flag",
+    remark="--scheduler: the published values come with it.",
+    absent={"schedule": {"name": "constant"}},
+)
+_WITHOUT_SCHEDULER = Option(
+    "flag",
+    remark="--scheduler: the published values come without it.",
+    sets=lambda _: {"schedule": {"name": "step", "every": 30, "factor": 0.1}},
+)
 _HALVED = Option("flag", sets=lambda _: {"schedule": {"name": "step", "every": 50, "factor": 0.5}})
 
 
@@ -159,11 +169,20 @@ SCRIPTS = {
     "0_test_hparams.ipynb": Script(("figure_2", "hyperparameters")),
     "1_test_synthetic.py": Script(("table_1",), _SYNTHETIC),
     "2_test_presnet.py": Script(("table_2",), _RUNS),
-    "3_test_ecg_different_noise.py": Script(("figure_3a",), _RUNS | _LEVELS),
+    "3_test_ecg_different_noise.py": Script(
+        ("figure_3a",),
+        _RUNS | _LEVELS,
+        Loop("n_corrupt", (2, 3, 4, 5, 6, 7, 8)),
+        starts="--seed 123 --runs 1 2 3, and from --seed 45 --runs 4 5; those of 2, 4, 6 and 8 noisy sources "
+        "from a loop over 2, 4, 6, 8 and 10",
+    ),
     "4_test_cifar10n_different_noise_presnet.py": Script(("figure_3b",), _RUNS | _LEVELS),
     "5_test_nlp_random_label.py": Script(
         ("table_3",),
         _RUNS | {"--scheduler": _WITHOUT_SCHEDULER, "--results_name": _ARMS["--results_name"]},
+        Loop("corruption", ("random_label", "random_permute", "original")),
+        {"method": ["standard", "lap"]},
+        starts="--seed 12345",
     ),
     "6_test_synthetic_batches_multiple_source.py": Script(
         ("table_4",),
@@ -195,10 +214,16 @@ SCRIPTS = {
         starts="--seed 42",
     ),
     "10_tiny_imagenet_random_label.py": Script(
-        ("table_7",), _RUNS | _ARMS | {"--scheduler": _WITH_SCHEDULER}
+        ("table_7",),
+        _RUNS | _ARMS | {"--scheduler": _WITH_SCHEDULER},
+        Loop("corruption", ("random_label", "original")),
+        starts="--seed 12345",
     ),
     "11_imagenet64_random_label_and_noise.py": Script(
-        ("table_8", "table_9", "figure_5"), _RUNS | _ARMS | {"--scheduler": _WITH_SCHEDULER}
+        ("table_8", "table_9", "figure_5"),
+        _RUNS | _ARMS | {"--scheduler": _WITH_SCHEDULER},
+        Loop("corruption", ("wrapped_noise_and_random_label",)),
+        starts="--seed 12345",
     ),
     "12_california_housing_regression.py": Script(
         ("table_10",),
@@ -411,7 +436,8 @@ def _chain(loop: Loop | None, given: Words) -> Seeds:
 
 def _overrides(options: Mapping[str, Option], given: Words) -> tuple[Overrides, ...]:
     sets = [(options[name].sets, values or [True]) for name, values in given.items()]
-    return tuple(setting(*values) for setting, values in sets if setting)
+    absent = (option.absent for name, option in options.items() if name not in given)
+    return (*(setting(*values) for setting, values in sets if setting), *filter(None, absent))
 
 
 def _remarks(script: Script, given: Words) -> tuple[str, ...]:

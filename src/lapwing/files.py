@@ -10,6 +10,7 @@ import json
 import mmap
 import os
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -220,10 +221,19 @@ def _write_streamed(path: Path, arrays: Mapping[str, Array | Streamed], about: A
         file.write(header(digest.hexdigest()))  # as long as the one before
 
 
+def _told_apart(chunks: Iterator[Array]) -> Iterator[Array]:
+    """The chunks; trouble in reading them is not taken for trouble with the file that is written."""
+    try:
+        yield from chunks
+    except OSError as error:
+        where = error.filename or "an input"
+        raise UserError(f"{where} cannot be read: {error.strerror or error}.") from error
+
+
 def _chunks(name: str, array: Array | Streamed) -> Iterator[memoryview]:
     """The bytes of an array, checked to be as many as it says, of its type and row shape."""
     dtype, rows = np.dtype(array.dtype), 0
-    for chunk in array.chunks() if isinstance(array, Streamed) else [array]:
+    for chunk in _told_apart(array.chunks()) if isinstance(array, Streamed) else [array]:
         if chunk.dtype != dtype or chunk.shape[1:] != array.shape[1:]:
             what = f"a chunk is {chunk.dtype} {chunk.shape}, expected {dtype} {array.shape}"
             raise ValueError(f"{name}: {what}")
@@ -266,10 +276,15 @@ def _read_header(path: Path) -> dict[str, Any]:
         return _checked(json.loads(file.metadata()["lapwing"]))
 
 
+PRIVATE = mmap.MAP_PRIVATE | (0x4000 if sys.platform == "linux" else 0)
+"""Pages that are written to are copied. MAP_NORESERVE, which `mmap` names from Python 3.13 on: no memory is
+set apart for the case that all of them are, for want of which a file larger than memory would be refused."""
+
+
 def _mapped(path: Path) -> dict[str, Array]:
     """The arrays of a safetensors file whose header was found to be whole."""
     with path.open("rb") as file:
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        content = mmap.mmap(file.fileno(), 0, flags=PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
     [length] = struct.unpack("<Q", content[:8])
     entries = json.loads(content[8 : 8 + length])
     entries.pop("__metadata__")

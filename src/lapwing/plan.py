@@ -1,7 +1,7 @@
 """What is to be made: the checked settings, the studies at their scale, and the cells that are selected."""
 
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,8 +10,10 @@ from typing import Any
 from lapwing.conditions import refuse_unknown
 from lapwing.corruption.base import CorruptionSettings
 from lapwing.datasets import datasets
+from lapwing.datasets.base import RemoteFile
 from lapwing.datasets.download import check_available
 from lapwing.files import canonical
+from lapwing.methods.base import check_processes
 from lapwing.results.artefact import Artefact
 from lapwing.schema import validate
 from lapwing.settings import Settings
@@ -30,12 +32,14 @@ class Remaining:
     """Of training on one core: by the recorded times of a cell's finished runs, else the study's estimate."""
     gigabytes: float
     """To be downloaded."""
+    where: str = "one core"
+    """On what the hours are."""
 
     def __str__(self) -> str:
         download = f", and {self.gigabytes:.1f} GB are to be downloaded" if self.gigabytes else ""
         return (
             f"{self.runs} runs in {self.parts} training jobs are to be trained, "
-            f"about {self.hours:.1f} hours on one core{download}."
+            f"about {self.hours:.1f} hours on {self.where}{download}."
         )
 
 
@@ -44,7 +48,7 @@ class Plan:
 
     Args:
         config: the content of `config.yaml`, with what the command line says.
-        raw: the folder of downloaded files.
+        raw: the folder of downloaded files; those of parts of collections lie in `part` beside it.
         published: the folder of published values.
 
     Raises:
@@ -53,7 +57,7 @@ class Plan:
 
     def __init__(self, config: Mapping[str, Any], raw: Path, published: Path) -> None:
         self.settings = validate(Settings, config, "config")
-        self.raw = raw
+        self.raw = raw.with_name("part") if self.part else raw
         self.studies: dict[str, Study] = read_studies(self.settings.studies, self.settings.scale)
         if self.settings.scale == "demo":
             problem = "config: demo ([] stands for every artefact): unknown artefact"
@@ -62,6 +66,11 @@ class Plan:
         for name, artefact in self.artefacts.items():
             self._check_published(name, artefact, published)
         self.parts = {name: parts(study, self.selected[name]) for name, study in self.studies.items()}
+
+    @property
+    def part(self) -> bool:
+        """Whether a part of a collection is enough."""
+        return self.settings.scale == "subset"
 
     @cached_property
     def artefacts(self) -> dict[str, Artefact]:
@@ -112,6 +121,14 @@ class Plan:
         """Those of them that have a selected cell."""
         return [name for name in self.studies_of(artefact) if self.selected[name]]
 
+    def described(self, artefact: str) -> Artefact:
+        """What an artefact says of itself: of the datasets that stand in for others those of this scale."""
+        whole = self.artefacts[artefact]
+        cells = (cell for name in self.studies_of(artefact) for cell in self.studies[name].cells)
+        here = {cell.settings.corruption.dataset for cell in cells if whole.has(cell.axes)}
+        stand_in = {ours: theirs for ours, theirs in whole.stand_in.items() if ours in here}
+        return whole.model_copy(update={"stand_in": stand_in})
+
     def cells_shown(self, artefact: str) -> list[dict[str, Any]]:
         """The cells of an artefact's studies that it shows; one that is not selected has no seeds."""
         shown, has = [], self.artefacts[artefact].has
@@ -125,8 +142,12 @@ class Plan:
         return shown
 
     def minutes_of(self, study: str, part: str) -> float:
-        """The studies' own estimate of a part's training, on one core."""
-        return sum(cell.minutes_per_run * len(cell.seeds) for cell in self.parts[study][part])
+        """The studies' own estimate of a part's training, on one core, or on the GPUs that it is granted."""
+        return sum(self._minutes_of(cell) * len(cell.seeds) for cell in self.parts[study][part])
+
+    def _minutes_of(self, cell: Cell) -> float:
+        on_gpu = cell.minutes_on_gpu if self.settings.gpu else None
+        return cell.minutes_per_run if on_gpu is None else on_gpu
 
     def remaining(self, artefacts: Iterable[str], prepared: Path) -> Remaining:
         """What making these artefacts takes.
@@ -146,7 +167,18 @@ class Plan:
         wanted = {c.settings.corruption.dataset for name in studies for c in self.selected[name]}
         wanted |= {used for name in wanted for used in datasets.get(name).uses}
         gigabytes = sum(self._gigabytes(name) for name in wanted)
-        return Remaining(len(hours), len(unfinished), sum(hours.values()), gigabytes)
+        where = "a GPU" if self.settings.gpu else "one core"
+        return Remaining(len(hours), len(unfinished), sum(hours.values()), gigabytes, where)
+
+    def check_gpus(self, artefacts: Iterable[str]) -> None:
+        """Compare the methods behind these artefacts with how many GPUs train one run.
+
+        Raises:
+            UserError: a method allows one only.
+        """
+        for study in sorted({name for artefact in artefacts for name in self.studies_of(artefact)}):
+            for cell in self.selected[study]:
+                check_processes(cell.settings, self.settings.gpu, study)
 
     def _check_published(self, name: str, artefact: Artefact, folder: Path) -> None:
         if artefact.published:
@@ -160,26 +192,28 @@ class Plan:
         data = prepared / f"{cell.settings.corruption.dataset}.safetensors"
         key = run_key(cell.settings, data_digest(data) if data.is_file() else "")
         seconds = recorded_seconds(self.settings.finished_runs, key)
-        mean = sum(seconds.values()) / len(seconds) if seconds else 60 * cell.minutes_per_run
+        mean = sum(seconds.values()) / len(seconds) if seconds else 60 * self._minutes_of(cell)
         return [((key, seed), mean / 3600) for seed in cell.seeds if seed not in seconds]
 
     def _gigabytes(self, dataset: str) -> float:
         """What the network must give of a dataset."""
-        data = self.settings.data
-        if check_available(dataset, data.mirror, True, data.accept, self.raw / dataset) is None:
+        if self._missing_step(dataset, offline=True) is None:
             return 0.0
-        return sum(file.size or 0 for file in datasets.get(dataset).files) / 1e9
+        files: Sequence[RemoteFile] = datasets.get(dataset).files
+        return sum(file.expected_size for file in files) / 1e9
+
+    def _missing_step(self, dataset: str, *, offline: bool) -> str | None:
+        """What a person must do before a dataset can be fetched; None: nothing."""
+        data, folder = self.settings.data, self.raw / dataset
+        return check_available(dataset, data.mirror, offline, data.accept, folder, part=self.part)
 
     def _why_left_out(self, artefact: str) -> str | None:
         names = self.studies_of(artefact)
         if any(self.studies[name].cells for name in names) and not self.studies_with_runs(artefact):
             return f"config key only selects none of its cells (it is {canonical(self.settings.only)})."
-        data = self.settings.data
         wanted = {cell.settings.corruption.dataset for name in names for cell in self.selected[name]}
-        problems = {
-            name: check_available(name, data.mirror, data.offline, data.accept, self.raw / name)
-            for name in sorted(wanted)
-        }
+        offline = self.settings.data.offline
+        problems = {name: self._missing_step(name, offline=offline) for name in sorted(wanted)}
         there = [name for name, problem in problems.items() if not problem]
         instead = f" Or select what is there: only='{{dataset: [{', '.join(there)}]}}'." if there else ""
         return next((problem + instead for problem in problems.values() if problem), None)

@@ -48,7 +48,8 @@ class Settings(Closed):
     """`config.yaml`, as it is after `--config`."""
 
     scale: Scale = "demo"
-    """demo: minutes on a laptop, embedded data; paper: as published."""
+    """demo: minutes on a laptop, embedded data; subset: the part of large real data that a mirror holds, with
+    smaller networks; paper: as published."""
     only: list[dict[str, Any]] = []
     """Selections, of which a run must meet one: axis, or `seed`, → a value or a list. Empty: all runs."""
     demo: list[str] = []
@@ -61,7 +62,8 @@ class Settings(Closed):
     memory_mb: int = Field(4000, ge=500)
     """What one training job is granted by a cluster."""
     gpu: int = Field(0, ge=0)
-    """GPUs that one training job is granted by a cluster; on one machine a job uses the GPU that is there."""
+    """GPUs of one training job, which a cluster grants it. 2 and more train every run together, each a share
+    of every batch; some methods cannot. With 0 a job uses one that is there, else the CPU."""
 
     @pydantic.field_validator("finished_runs")
     @classmethod

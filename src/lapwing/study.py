@@ -16,7 +16,16 @@ from typing import Any
 import pydantic
 from pydantic import Field
 
-from lapwing.conditions import REGISTRIES, Conditions, Overrides, Value, refuse_unknown, resolve
+from lapwing.conditions import (
+    REGISTRIES,
+    Conditions,
+    Overrides,
+    Value,
+    check_metric,
+    refuse_unknown,
+    resolve,
+)
+from lapwing.datasets import datasets
 from lapwing.errors import UserError, did_you_mean
 from lapwing.results.artefact import BASELINE, Artefact, Metric
 from lapwing.schema import Closed, Name, validate
@@ -76,6 +85,7 @@ class Cell(Closed):
     settings: RunSettings
     metric: Metric
     minutes_per_run: float
+    minutes_on_gpu: float | None
     read_from: int
 
     def job(self) -> Overrides:
@@ -149,6 +159,7 @@ class Study(Closed):
             settings=resolve(axes, conditions, where),
             metric=conditions.metric,
             minutes_per_run=conditions.minutes_per_run,
+            minutes_on_gpu=conditions.minutes_on_gpu,
             read_from=conditions.read_from,
         )
 
@@ -232,13 +243,28 @@ class Study(Closed):
             axis = artefact.rows[-1]
             if any(isinstance(value, str) for value in self.values[axis]):
                 raise UserError(f"artefacts.{name}: lines need numbers; {axis} has {self.values[axis]}.")
-        for cell in self.cells if "validation" in artefact.readings else ():
+        if artefact.marks_best_of:
+            columns, where = map(str, self.values[artefact.columns]), f"artefacts.{name}: marks_best_of"
+            refuse_unknown([artefact.marks_best_of], columns, f"{where}: there is no column")
+        self._check_curves(name, artefact)
+        is_asked = "validation" in (*artefact.readings, *(curve.split for curve in artefact.curves))
+        for cell in self.cells if is_asked else ():
             split = cell.settings.corruption.split
-            if split.kind != "fraction":
+            if not split.leaves_aside:
                 raise UserError(
-                    f"artefacts.{name}: readings: validation needs data that are left aside "
-                    f"(split.kind is {split.kind}; fraction leaves some)."
+                    f"artefacts.{name}: validation needs data that are left aside "
+                    f"(split.kind is {split.kind}; fraction and after_corruption leave some)."
                 )
+
+    def _check_curves(self, name: str, artefact: Artefact) -> None:
+        """Whether what its learning curves show is measured of their splits."""
+        shown = {str(cell.axes["dataset"]) for cell in self.cells if artefact.has(cell.axes)}
+        for curve, dataset in itertools.product(artefact.curves, sorted(shown)):
+            try:
+                check_metric(curve.metric, datasets.get(dataset), curve.split)
+            except UserError as error:
+                where = f"artefacts.{name}: curves: {curve.split}"
+                raise UserError(f"{where}: {error} This is of {dataset}.") from None
 
 
 def _check_grid(grid: Grid) -> None:

@@ -18,8 +18,11 @@ from lapwing.errors import UserError
 from lapwing.schema import validate
 from lapwing.study import Grid, Special, Study, merged, met
 
-Scale = Literal["demo", "paper"]
-SCALES: tuple[Scale, ...] = ("demo", "paper")
+Scale = Literal["demo", "subset", "paper"]
+SCALES: tuple[Scale, ...] = ("demo", "subset", "paper")
+OPTIONAL: tuple[Scale, ...] = ("subset",)
+"""Scales at which a study takes part only where its file, or one that it is built on, speaks of them; of its
+special cases only those hold that stand there."""
 
 
 def read_studies(folder: Path, scale: Scale) -> dict[str, Study]:
@@ -32,9 +35,9 @@ def read_studies(folder: Path, scale: Scale) -> dict[str, Study]:
         raise UserError(f"studies: There is no folder {folder}.")
     files = {path.stem: _File(path, _read_yaml(path)) for path in sorted(folder.glob("*.yaml"))}
     built = {name: _at_every_scale(_chain(files[name], files)) for name in _bases_first(files)}
-    read = {name: built[name][scale] for name in files}
-    _check_together(read)
-    return read
+    for each in SCALES:
+        _check_together({name: built[name][each] for name in files if each in built[name]})
+    return {name: built[name][scale] for name in files if scale in built[name]}
 
 
 # -- one file --------------------------------------------------------------------------------------
@@ -64,8 +67,9 @@ class _File:
         return over
 
     def special(self, scale: Scale) -> Any:
-        """Its special cases: those of the scale, else the general ones."""
-        return self.only_at(scale).get("special", self.content.get("special", []))
+        """Its special cases: those of the scale, else the general ones, but not at an optional scale."""
+        general = [] if scale in OPTIONAL else self.content.get("special", [])
+        return self.only_at(scale).get("special", general)
 
     def check(self) -> None:
         """Refuse what no model of a study sees."""
@@ -133,6 +137,8 @@ def _at_every_scale(chain: Sequence[_File]) -> dict[Scale, Study]:
     file.check()
     studies: dict[Scale, Study] = {}
     for scale in SCALES:
+        if scale in OPTIONAL and not any(link.only_at(scale) for link in chain):
+            continue
         where = f"{file.path} ({scale})"
         values = {"name": file.path.stem, **_content(chain, scale), "special": file.special(scale)}
         own = validate(Study, values, where)

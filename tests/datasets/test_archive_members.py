@@ -142,6 +142,47 @@ def test_long_name_that_would_fill_the_memory_is_refused(tmp_path: Path) -> None
     assert "impossible size" in refusal(info.tobuf(tarfile.GNU_FORMAT) + bytes(10_000), tmp_path)
 
 
+def header_of(kind: bytes, content: bytes) -> bytes:
+    """A header, as a tar holds one before what it is about."""
+    info = tarfile.TarInfo("header")
+    info.type, info.size = kind, len(content)
+    return info.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % tarfile.BLOCKSIZE)
+
+
+@pytest.mark.parametrize(
+    ("kind", "number", "content"),
+    [
+        (tarfile.XGLTYPE, 100, b"30 comment=".ljust(2**20, b"x")),
+        (tarfile.XGLTYPE, 1, b"".join(b"%d %d=\n" % (len(f"{key}") + 5, key) for key in range(10**4, 10**5))),
+        (tarfile.XHDTYPE, 100, b"30 comment=".ljust(2**20, b"x")),
+        (tarfile.GNUTYPE_LONGNAME, 100, b"tree/NUMBER".ljust(2**20, b"x")),
+    ],
+    ids=["global", "many keys", "extended", "long names"],
+)
+def test_headers_that_would_fill_the_memory_together_are_refused(
+    kind: bytes, number: int, content: bytes, tmp_path: Path
+) -> None:
+    members = (
+        header_of(kind, content.replace(b"NUMBER", b"%06d" % place))
+        + tarfile.TarInfo(f"tree/{place}").tobuf(tarfile.USTAR_FORMAT)
+        for place in range(number)
+    )
+    tar = gzip.compress(b"".join(members) + bytes(1024), 1)
+    assert "headers are too large together" in refusal(tar, tmp_path)
+
+
+def test_honest_headers_of_very_many_members_are_read(tmp_path: Path) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(
+        fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT, pax_headers={"comment": "0" * 40}
+    ) as tar:
+        for number in range(3000):
+            info = tarfile.TarInfo(f"tree/{'ä' * 100}/{number}")
+            info.pax_headers = {"mtime": "1.5"}
+            tar.addfile(info)
+    assert len(members_of(buffer.getvalue(), tmp_path)) == 3000
+
+
 def test_holes_of_a_sparse_file_count(tmp_path: Path) -> None:
     info = tarfile.TarInfo("other/sparse")
     info.pax_headers = {"GNU.sparse.major": "0", "GNU.sparse.size": f"{2**40}", "GNU.sparse.map": "0,1"}
@@ -267,6 +308,17 @@ def test_packing_again_gives_the_same_bytes(tmp_path: Path) -> None:
         pack(folder, "tree", tmp_path / "packed")
         made.append((tmp_path / "packed").read_bytes())
     assert made[0] == made[1]
+
+
+def test_only_what_is_needed_is_packed(tmp_path: Path) -> None:
+    for name in ("table.csv", "small/a/1", "large/a/1", "small.txt"):
+        (tmp_path / "set" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "set" / name).write_text(name)
+    pack(tmp_path / "set", "tree", tmp_path / "packed", ("table.csv", "small/*"))
+    packed = dict(read_members(tmp_path / "packed", lambda name: True))
+    assert packed == {f"tree/{name}": name.encode() for name in ("small/a/1", "table.csv")}
+    with pytest.raises(UserError, match="holds no files"):
+        pack(tmp_path / "set", "tree", tmp_path / "none", ("other/*",))
 
 
 def test_folder_without_files_is_not_packed(tmp_path: Path) -> None:

@@ -660,6 +660,14 @@ def test_unpacked_tree_in_a_mirror_stands_for_its_archive(folder: Path, tmp_path
     verify(dataset, folder)
 
 
+def test_only_what_is_needed_of_an_unpacked_tree_is_packed(folder: Path, tmp_path: Path) -> None:
+    put(tmp_path / "mirror" / "small-set", TREE)
+    dataset = dataset_of(tree_of(tar_of(TREE), needed=("b/*",)))
+    fetch(dataset, folder, [tmp_path / "mirror"], offline=True)
+    assert members_of(folder / "set.tar.gz") == {"set/b/2.txt": b"two"}
+    verify(dataset, folder)
+
+
 def test_damaged_packed_archive_is_noticed_and_packed_anew(folder: Path, tmp_path: Path) -> None:
     put(tmp_path / "mirror" / "small-set", TREE)
     dataset = dataset_of(tree_of(tar_of(TREE)))

@@ -6,6 +6,8 @@ import io
 import os
 import pickle
 import re
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -99,14 +101,104 @@ def test_foreign_object_reference_is_named(tmp_path: Path) -> None:
         cifar_batch(IMAGES[:, :1], labels=[1, 2, 3, 4]),
         pickle.dumps([1, 2], 2),
         cifar_batch(IMAGES, labels=[[1], [2, 3], [4], [5]]),
+        cifar_batch(IMAGES, labels=[1.0, 1.7, 2.0, 2.9]),
+        cifar_batch(IMAGES, labels=["1", "2", "3", "4"]),
+        cifar_batch(IMAGES, labels=[True, False, True, False]),
+        cifar_batch(IMAGES, labels=[1, 2, 3, 2**63]),
+        pickle.dumps({"data": IMAGES.reshape(4, -1), "labels": np.arange(4) / 2}, 2),
+        pickle.dumps({"data": IMAGES.reshape(4, -1), "labels": np.arange(4, dtype=np.uint64)}, 2),
+        pickle.dumps({"data": IMAGES.reshape(4, -1), "labels": np.zeros((4, 1), np.int64)}, 2),
     ],
-    ids=["too few labels", "other labels", "text", "other type", "grey", "list", "ragged"],
+    ids=[
+        "too few labels",
+        "other labels",
+        "text",
+        "other type",
+        "grey",
+        "list",
+        "ragged",
+        "fractions",
+        "digits",
+        "truth values",
+        "large number",
+        "array of fractions",
+        "array of large numbers",
+        "array of rows",
+    ],
 )
 def test_pickle_that_is_no_batch_is_named(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "batch"
     path.write_bytes(content)
     with pytest.raises(UserError, match=str(path)):
         read_batch(path, b"labels")
+
+
+@pytest.mark.parametrize("kind", ["<i8", ">i4", "u1"])
+def test_labels_may_be_an_array_of_whole_numbers(kind: str, tmp_path: Path) -> None:
+    labels = np.array([3, 9, 0, 200], kind) if kind == "u1" else np.array([3, 9, 0, 300], kind)
+    (tmp_path / "batch").write_bytes(pickle.dumps({"data": IMAGES.reshape(4, -1), "labels": labels}, 2))
+    _, found = read_batch(tmp_path / "batch", b"labels")
+    assert found.dtype == np.int64
+    assert found.tolist() == labels.tolist()
+
+
+# -- small files that ask for much ---------------------------------------------------------------------
+
+
+def nested(opened: bytes, closed: bytes) -> bytes:
+    """What a few bytes make a tree of 2^60 leaves: each level holds the one below it twice."""
+    levels = (b"q%c0" % level + opened + b"h%c" % level * 2 + closed for level in range(60))
+    return b"N" + b"".join(levels)
+
+
+BATCH = cifar_batch(IMAGES)[:-1] + b"U\6labels"
+BOMBS = {
+    "a far place in the memory": (b"\x80\2Nr\xff\xff\xff\x0f.", "is no batch of images"),
+    "labels in nested lists": (BATCH + nested(b"(", b"l") + b"s.", "is no batch of images"),
+    "nested tuples as a key": (b"\x80\2}" + nested(b"", b"\x86") + b"Ns.", "is not a whole pickle"),
+    "nested tuples in a set": (b"\x80\4\x8f(" + nested(b"", b"\x86") + b"\x90.", "is not a whole pickle"),
+    "room for bytes": (b"\x80\5\x96" + (2**29).to_bytes(8, "little") + b".", "is not a whole pickle"),
+    "text again and again": (
+        b"\x80\4c_codecs\nencode\nq\0X"
+        + (2**20).to_bytes(4, "little")
+        + b"x" * 2**20
+        + b"q\1X\6\0\0\0latin1q\2"
+        b"(" + b"h\0h\1h\2\x86R" * 500 + b"l.",
+        "is not a whole pickle",
+    ),
+}
+MEASURED = """
+import resource, sys
+from pathlib import Path
+from lapwing.datasets.pickles import read_batch
+from lapwing.errors import UserError
+
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+resource.setrlimit(resource.RLIMIT_CPU, (5, 5))
+try:
+    read_batch(Path(sys.argv[1]), b"labels")
+except UserError as refused:
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, refused)
+"""
+
+
+@pytest.mark.parametrize(("content", "sentence"), BOMBS.values(), ids=BOMBS)
+def test_small_file_that_asks_for_much_is_refused_at_once(
+    content: bytes, sentence: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bomb").write_bytes(content)
+    child = [sys.executable, "-c", MEASURED, str(tmp_path / "bomb")]
+    run = subprocess.run(child, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    kilobytes, _, told = run.stdout.partition(" ")
+    assert told.startswith(f"{tmp_path}/bomb {sentence}")
+    assert "MemoryError" not in told
+    assert int(kilobytes) < 32 * 1024
+
+
+def test_object_that_was_never_begun_is_refused(tmp_path: Path) -> None:
+    assert "is not a whole pickle" in refusal(b"\x80\2cnumpy\nndarray\n)\x81.", tmp_path)
 
 
 # -- arrays that are not what they say -----------------------------------------------------------------

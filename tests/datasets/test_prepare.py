@@ -2,7 +2,7 @@
 
 import gzip
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -308,16 +308,45 @@ def test_part_has_the_rows_and_classes_that_are_found(tmp_path: Path) -> None:
     assert arrays["train/source"].tolist() == [0, 2, 2]
 
 
-@pytest.mark.parametrize("counted", [True, False])
-def test_rows_that_nobody_counted_are_those_that_are_found(counted: bool, tmp_path: Path) -> None:
-    def read(folder: Path) -> dict[str, Array]:
-        inputs = np.zeros((3, 2), np.float32)
-        return {"train/inputs": inputs, "train/targets": np.arange(3), "train/source": np.array([0, 2, 2])}
+def rows_of(train: int, test: int, sources: Sequence[int] = (0, 1)) -> Callable[[Path], dict[str, Array]]:
+    """A reader that gives so many rows of two classes."""
+    arrays: dict[str, Array] = {"train/source": np.resize(sources, train)}
+    for split, rows in (("train", train), ("test", test)):
+        arrays[f"{split}/inputs"] = np.zeros((rows, 2), np.float32)
+        arrays[f"{split}/targets"] = np.arange(rows) % 2
+    return lambda folder: arrays
 
-    dataset = dataset_of(read=read, further={"source": "source"}, rows={"train": 4}, counted=counted)
-    wrong = "name the sources 0 to 2 with gaps" if not counted else r"have shape \(3, 2\), expected \(4, 2\)"
-    with pytest.raises(UserError, match=wrong):  # gaps are for parts alone
-        prepared_of(dataset, tmp_path)
+
+SUMMED: dict[str, Any] = {"rows": {"train": 4, "test": 2}, "total": 6, "further": {"source": "source"}}
+"""Of whose rows only the sum is known."""
+
+
+def test_rows_of_which_the_sum_is_published_are_those_that_are_found(tmp_path: Path) -> None:
+    arrays, about = prepared_of(dataset_of(read=rows_of(5, 1), **SUMMED), tmp_path)
+    assert (len(arrays["train/inputs"]), len(arrays["test/inputs"])) == (5, 1)
+    assert about["classes"] == 10
+
+
+@pytest.mark.parametrize(
+    ("read", "sentence"),
+    [
+        (rows_of(4, 1), "it gives 5 rows in all, expected 6"),
+        (rows_of(6, 1), "it gives 7 rows in all, expected 6"),
+        (rows_of(0, 6), "it gives no row to train on"),
+        (rows_of(5, 1, sources=(0, 2)), "name the sources 0 to 2 with gaps"),
+    ],
+)
+def test_rows_that_are_not_the_published_sum_are_told(
+    read: Callable[[Path], dict[str, Array]], sentence: str, tmp_path: Path
+) -> None:
+    assert sentence in sentence_of(dataset_of(read=read, partial=True, **SUMMED), tmp_path)
+
+
+def test_part_need_not_have_the_published_sum_but_something_to_train_on(tmp_path: Path) -> None:
+    dataset = dataset_of(read=rows_of(0, 1), partial=True, **SUMMED)
+    assert "it gives no row to train on" in sentence_of(dataset, tmp_path, part=True)
+    arrays, about = prepared_of(replace(dataset, read=rows_of(3, 1)), tmp_path, part=True)
+    assert (len(arrays["train/inputs"]), about["classes"]) == (3, 2)
 
 
 def test_streamed_inputs_are_written_chunk_by_chunk(tmp_path: Path) -> None:

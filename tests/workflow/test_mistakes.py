@@ -18,13 +18,17 @@ pytestmark = pytest.mark.workflow
         (["train"], "There is no target train; did you mean tiny?"),
         (["--config", "finished_runs=Snakefile"], "config: finished_runs: Snakefile is no folder"),
         (["--config", "scal=demo"], "config: unknown key scal; did you mean scale?"),
-        (["--config", "scale=papr"], "config: scale: Input should be 'demo' or 'paper' (it is 'papr')."),
+        (
+            ["--config", "scale=papr"],
+            "config: scale: Input should be 'demo', 'subset' or 'paper' (it is 'papr').",
+        ),
         (["--config", "data={mirorr: x}"], "config: unknown key data.mirorr; did you mean mirror?"),
         (["--config", "data={mirror: nowhere}"], "config: data.mirror: There is no folder nowhere"),
         (["--config", "data={accept: [imagenet]}"], "unknown dataset imagenet"),
         (["--config", "only={method: lapp}"], "only: no run has method lapp; near: lap."),
         (["--config", "only={metod: lap}"], "only: unknown axis metod; did you mean method?"),
         (["--config", "studies=nowhere"], "There is no folder nowhere"),
+        (["--config", "gpu=2"], "tiny: method lap cannot train one run on 2 GPUs, because"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -35,7 +35,7 @@ def relabelling(title: str, version: int, draw: Draw, redraw: Callable[[Any, Any
         version=version,
         Options=FormOptions,
         decide=decide,
-        check=_check_classes,
+        check_data=_check_classes,
         redraw=redraw,
         in_blocks=_in_blocks,
     )

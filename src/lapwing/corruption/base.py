@@ -183,9 +183,8 @@ class Corruption:
     Options: type[Closed] = NoOptions
     decide: Callable[[Any, Samples], Decision] = _leave_labels
     """(options, samples) → decision; it leaves the samples that are not `is_corrupted` alone."""
-    check: Callable[[Any, tuple[int, ...], int | None], None] = _fits_all
-    """(options, shape of one input, classes or None): a `UserError` where the data do not fit; called
-    before any job, and again with the prepared data."""
+    check_data: Callable[[Any, tuple[int, ...], int | None], None] = _fits_all
+    """(options, shape of one input, classes or None): a `UserError` where the data do not fit."""
     alter: Callable[[Any, int, Array, Array], Array] | None = None
     """(options, the rule's seed, inputs [n, …], positions [n]) → inputs [n, …]; None: inputs stay. Inputs are
     scaled to float32, tokens int32."""
@@ -193,6 +192,8 @@ class Corruption:
     """(options, the rule's seed, rows [n, …], index [n]) → rows [n, …]: in place of `alter`, on prepared rows
     in their own type, batch by batch on the device, for data of which no altered copy fits into memory; a
     function of seed and `index`, the numbers of the prepared rows."""
+    tokens: bool = False
+    """Whether the inputs that it alters are numbers of words."""
     seed_first: bool = False
     """Whether its seed is the first draw of the run's generator, in front of the sources, as published."""
     redraw: Callable[[Any, Any], Any] | None = None
@@ -206,6 +207,20 @@ class Corruption:
     """(options, settings, rows, seed) → who supplies what; only with `sources.assignment: dealt`."""
     corrupts: bool = True
     """False: corrupt sources are drawn, but none of their samples is corrupted."""
+
+    def check(
+        self, options: Any, input_shape: tuple[int, ...], classes: int | None, *, tokens: bool = False
+    ) -> None:
+        """Refuse data that it is not for; called before any job, and again with the prepared data.
+
+        Raises:
+            UserError: names what it alters, or what data it needs.
+        """
+        alters = self.alter is not None or self.alter_rows is not None
+        if alters and tokens != self.tokens:
+            kinds = {True: "words", False: "numbers"}
+            raise UserError(f"{self.title} alters {kinds[self.tokens]}, and the inputs are {kinds[tokens]}.")
+        self.check_data(options, input_shape, classes)
 
 
 # -- the artefact ----------------------------------------------------------------------------------
@@ -246,7 +261,9 @@ def decide(
     corruption = _corruption_of(settings)
     _check_prepared(settings, prepared, prepared_about, seed)
     input_shape = prepared["train/inputs"].shape[1:]
-    corruption.check(_options_of(settings.name, settings.options), input_shape, prepared_about["classes"])
+    options = _options_of(settings.name, settings.options)
+    tokens = prepared_about.get("vocabulary") is not None
+    corruption.check(options, input_shape, prepared_about["classes"], tokens=tokens)
     pool, test = _taken(settings.dataset, prepared, seed)
     rows = split_rows(settings.split, len(pool.rows), seed)
 

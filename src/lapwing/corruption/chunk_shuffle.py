@@ -84,5 +84,5 @@ def _joined(cut: list[Array], order: Array) -> Array:
 
 
 CORRUPTION = Corruption(
-    title="Chunk Shuffle", version=1, Options=Options, check=_check, decide=_decide, alter=_alter
+    title="Chunk Shuffle", version=1, Options=Options, check_data=_check, decide=_decide, alter=_alter
 )

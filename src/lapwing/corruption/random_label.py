@@ -61,4 +61,4 @@ def _mapped(samples: Samples, classes: int) -> Array:
     return targets
 
 
-CORRUPTION = Corruption(title="Random Label", version=1, Options=Options, check=_check, decide=_decide)
+CORRUPTION = Corruption(title="Random Label", version=1, Options=Options, check_data=_check, decide=_decide)

@@ -16,8 +16,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
-from typing import IO, cast
+from typing import IO, ClassVar, cast
 
 from lapwing.datasets.base import MIB, Member
 from lapwing.errors import UserError
@@ -29,13 +30,14 @@ SLACK = 16 * MIB
 LONGEST_NAME = MIB
 """Bytes, at most, of what tells a long name in a tar: tarfile reads it into memory whole."""
 
-_LONG_NAMES = (
-    tarfile.GNUTYPE_LONGNAME,
-    tarfile.GNUTYPE_LONGLINK,
-    tarfile.XHDTYPE,
-    tarfile.XGLTYPE,
-    tarfile.SOLARIS_XHDTYPE,
-)
+_LONG_NAMES = {
+    tarfile.GNUTYPE_LONGNAME: 32 * MIB,
+    tarfile.GNUTYPE_LONGLINK: 32 * MIB,
+    tarfile.XHDTYPE: 32 * MIB,
+    tarfile.SOLARIS_XHDTYPE: 32 * MIB,
+    tarfile.XGLTYPE: MIB // 16,  # holds for all members after it, and is copied for each
+}
+"""Bytes, at most, of all such headers of an archive, by their kind."""
 
 _DAMAGE = (
     tarfile.TarError,
@@ -102,15 +104,22 @@ def read_members(
                 yield entry.name, whole
 
 
-def pack(folder: Path, tree: str, out: Path) -> None:
-    """Write all files below `folder` to the zip `out`, as `<tree>/<path below folder>`, uncompressed.
+def pack(folder: Path, tree: str, out: Path, needed: Sequence[str] = ("*",)) -> None:
+    """Write files below `folder` to the zip `out`, as `<tree>/<path below folder>`, uncompressed.
 
     Equal folders give equal bytes: members are sorted, and times are left out.
 
+    Args:
+        folder: what is packed.
+        tree: the name that it has in the archive.
+        out: the zip.
+        needed: patterns of the paths below `folder` that are wanted; `*` stands for any text, "/" too.
+
     Raises:
-        UserError: the folder holds no file, or something cannot be read or written.
+        UserError: the folder holds no such file, or something cannot be read or written.
     """
-    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    files = ((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+    paths = {name: path for name, path in files if any(fnmatchcase(name, pattern) for pattern in needed)}
     if not paths:
         raise UserError(f"{folder} holds no files to take the place of {out.name}.")
     with written_aside(out) as aside, zipfile.ZipFile(aside, "w") as archive:
@@ -221,6 +230,9 @@ class _Bounded:
 class _Header(tarfile.TarInfo):
     """A header that is read strictly: tarfile takes one that is damaged, or not there, for the end."""
 
+    left: ClassVar[dict[bytes, int]]
+    """What is left of `_LONG_NAMES`: each archive has a class of its own."""
+
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Header":
         """The header in a block of 512 bytes."""
@@ -232,17 +244,25 @@ class _Header(tarfile.TarInfo):
             raise tarfile.ReadError(f"a header is damaged: {error}") from None
         if info.size < 0 or (info.size > LONGEST_NAME and info.type in _LONG_NAMES):
             raise tarfile.ReadError("a header says an impossible size")
+        if info.type in _LONG_NAMES:
+            cls.left[info.type] -= info.size
+            if cls.left[info.type] < 0:
+                raise tarfile.ReadError("its headers are too large together")
         return info
 
 
 def _of_tar(archive: Path, total: int) -> Generator[_Entry, None, None]:
+    class Header(_Header):
+        left = dict(_LONG_NAMES)
+
     with archive.open("rb") as file:
         is_gzipped = file.peek(2)[:2] == b"\x1f\x8b"
         stream = _Bounded(
             archive, cast(IO[bytes], gzip.GzipFile(fileobj=file)) if is_gzipped else file, total
         )
-        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", tarinfo=_Header) as tar:
-            for info in tar:
+        with tarfile.open(fileobj=cast(IO[bytes], stream), mode="r|", tarinfo=Header) as tar:
+            for info in iter(tar.next, None):
+                tar.members.clear()  # type: ignore[attr-defined]  # where tarfile would keep all headers
                 name = _honest_name(archive, info.name, is_plain=info.isreg() or info.isdir())
                 if info.isreg():
                     content = cast(Callable[[], IO[bytes]], functools.partial(tar.extractfile, info))

@@ -40,6 +40,13 @@ class Content:
     md5: str | None = None
     largest: int = 1024 * MIB
     """Bytes that are accepted at most where the size is not known."""
+    roughly: int | None = None
+    """Bytes where the size is not known exactly: for what is said and checked before a download."""
+
+    @property
+    def expected_size(self) -> int:
+        """Bytes as far as is known, to plan with."""
+        return self.size or self.roughly or 0
 
     @property
     def limit(self) -> int:
@@ -94,6 +101,8 @@ class RemoteFile(Content):
     parts: tuple[str, ...] = ()
     """Where a mirror may hold a part of an archive with a `tree`, from the mirror's root: an archive, or a
     folder that stands for the tree. Used at scale `subset` only."""
+    needed: tuple[str, ...] = ("*",)
+    """Patterns of the paths below the tree that `read` asks for: of a folder, nothing else is packed."""
 
     @property
     def kept(self) -> tuple[Content, ...]:
@@ -188,8 +197,9 @@ class Dataset:
     """Of signals: what their channels are, and how often they were sampled."""
     partial: bool = False
     """Whether `read` copes with a part of the collection, as scale `subset` takes it."""
-    counted: bool = True
-    """False: how many rows there are is not published; `rows` is about right, and what is found holds."""
+    total: int | None = None
+    """The rows of all splits, where only their sum is published: `rows` is about right then, and how many of
+    them are in each split is found."""
     terms: Terms | None = None
     mirror_folder: str = ""
     """The name of its folder in a mirror; empty where there are no files."""

@@ -238,7 +238,8 @@ class _Work:
     def space(self, file: RemoteFile) -> int:
         """Bytes that bringing `file` takes, as far as sizes are known."""
         fetched = file.members and not self.copies(file)
-        return sum(content.size or 0 for content in file.kept) + ((file.size or 0) if fetched else 0)
+        kept = sum(content.expected_size for content in file.kept)
+        return kept + (file.expected_size if fetched else 0)
 
     # -- what is there already ---------------------------------------------------------------------
 
@@ -299,7 +300,7 @@ class _Work:
         """An archive out of a folder that holds its files, or a part of it; empty for the official one."""
         target = self.whole / file.name
         if source.is_dir():
-            pack(source, file.tree, target)
+            pack(source, file.tree, target, file.needed)
         elif self.part and source.name != file.name:
             _copy(source, target)
         else:

@@ -30,10 +30,12 @@ def mirror_copies(
     return found if len(found) == len(members) else {}
 
 
-def _called(file: RemoteFile) -> str:
+def _called(file: RemoteFile, part: bool) -> str:
     """A file, and what may stand for it."""
-    instead = " or its members" if file.members else f" or its folder {file.tree}" if file.tree else ""
-    return f"{file.name}{instead}"
+    if file.members:
+        return f"{file.name} or its members"
+    parts = "".join(f" or, of it a part, {path} beside that folder" for path in file.parts) if part else ""
+    return f"{file.name}{f' or its folder {file.tree}' if file.tree else ''}{parts}"
 
 
 def _exists(path: Path) -> bool:
@@ -51,7 +53,7 @@ def what_is_missing(
     missing = [file for file in files if not mirror_copies(file, dataset, mirrors, part=part)]
     if not missing:
         return None
-    names = ", ".join(map(_called, missing))
+    names = ", ".join(_called(file, part) for file in missing)
     if not mirrors:
         why, remedy = (
             "no data.mirror is set",

@@ -4,7 +4,7 @@ The CIFAR batches were pickled by Python 2: a dictionary of byte strings, lists 
 NumPy array; those of ImageNet64 by Python 3. The labels of CIFAR-N are such a dictionary inside the
 zip file that PyTorch saves. That is all that may come out; anything else is named and not run. Not even
 NumPy's own code sees the description of an array: `_Numbers` and `_Array` take its place, which know plain
-numbers only.
+numbers only. Nor may a small file ask for much time or memory.
 """
 
 import io
@@ -33,6 +33,7 @@ _BAD_PICKLE = (
     MemoryError,
     OverflowError,
     RecursionError,
+    struct.error,
 )
 _BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, OSError, RuntimeError, ValueError)
 _LARGEST = 64 * MIB
@@ -78,19 +79,11 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else value.decode("latin-1")
 
 
-def _encode(text: object, encoding: object) -> bytes:
-    """How Python 3 pickles bytes for Python 2: as text, with the call that makes bytes of it."""
-    if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError("bytes are encoded in an unusual way")
-    return text.encode("latin-1")
-
-
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): _Array,
     ("numpy._core.multiarray", "_reconstruct"): _Array,  # written by NumPy 2
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Numbers,
-    ("_codecs", "encode"): _encode,
 }
 
 
@@ -98,11 +91,63 @@ class _Blocked(UserError):
     """A pickle asks for what is not on the list."""
 
 
-class _Unpickler(pickle.Unpickler):
+def _refused(_: object) -> None:
+    raise pickle.UnpicklingError("it asks for what no dataset holds")
+
+
+def _with_plain_keys(load: Any, keys: slice) -> Any:
+    """`load`, after a look at the keys on the stack: to hash nested tuples may take for ever."""
+
+    def checked(unpickler: "_Unpickler") -> None:
+        if not all(isinstance(key, (str, bytes, int)) for key in unpickler.stack[keys]):
+            raise pickle.UnpicklingError("a key of a dictionary is neither text nor a number")
+        load(unpickler)
+
+    return checked
+
+
+_LOADS: dict[int, Any] = dict(pickle._Unpickler.dispatch)
+_KEYS = {pickle.DICT: slice(0, None, 2), pickle.SETITEM: slice(-2, -1), pickle.SETITEMS: slice(0, None, 2)}
+"""Where on the stack the keys are."""
+_REFUSED = (
+    *(pickle.PERSID, pickle.BINPERSID, pickle.EXT1, pickle.EXT2, pickle.EXT4),
+    *(pickle.INST, pickle.OBJ, pickle.NEWOBJ, pickle.NEWOBJ_EX),  # arrays come by REDUCE
+    *(pickle.EMPTY_SET, pickle.ADDITEMS, pickle.FROZENSET),
+    *(pickle.BYTEARRAY8, pickle.NEXT_BUFFER, pickle.READONLY_BUFFER),
+)
+
+
+class _Unpickler(pickle._Unpickler):
+    """The one in Python: that in C makes room for as many memorised values as a file says there are."""
+
+    dispatch = {
+        **_LOADS,
+        **{code[0]: _with_plain_keys(_LOADS[code[0]], keys) for code, keys in _KEYS.items()},
+        **{code[0]: _refused for code in _REFUSED},
+    }
+    stack: list[Any]
+
+    def __init__(self, file: IO[bytes]) -> None:
+        super().__init__(file, encoding="bytes")
+        self.left = file.seek(0, io.SEEK_END)
+        file.seek(0)
+
     def find_class(self, module: str, name: str) -> Any:
+        """What takes the place of a name on the list."""
+        if (module, name) == ("_codecs", "encode"):
+            return self.encoded
         if (module, name) not in _ALLOWED:
             raise _Blocked(" ".join(f"{module}.{name}".split()))
         return _ALLOWED[module, name]
+
+    def encoded(self, text: object, encoding: object) -> bytes:
+        """How Python 3 pickles bytes for Python 2: as text, with the call that makes bytes of it."""
+        if not isinstance(text, str) or encoding not in ("latin1", "latin-1"):
+            raise pickle.UnpicklingError("bytes are encoded in an unusual way")
+        self.left -= len(text)
+        if self.left < 0:  # more than the whole file: one text again and again
+            raise pickle.UnpicklingError("text is encoded more than once")
+        return text.encode("latin-1")
 
 
 def read_pickle(path: Path) -> Any:
@@ -137,7 +182,10 @@ def read_torch_file(path: Path) -> Any:
 
 def _load(file: IO[bytes], path: Path) -> Any:
     try:
-        value = _Unpickler(file, encoding="bytes").load()
+        value = _Unpickler(file).load()
+        return (
+            {key: _plain(item) for key, item in value.items()} if isinstance(value, dict) else _plain(value)
+        )
     except _Blocked as blocked:
         raise UserError(
             f"{path} was not read: it asks for {blocked}, and only arrays, lists, dictionaries, numbers "
@@ -145,9 +193,6 @@ def _load(file: IO[bytes], path: Path) -> Any:
         ) from None
     except _BAD_PICKLE as error:
         raise UserError(f"{path} is not a whole pickle ({_reason(error)}).") from None
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return _plain(value)
 
 
 def _reason(error: Exception) -> str:
@@ -173,7 +218,7 @@ def read_batch(path: Path, labels: bytes, side: int = 32) -> tuple[Array, Array]
     batch = read_pickle(path)
     try:
         entries = {_text(key): value for key, value in batch.items()}
-        images, targets = entries["data"], np.array(entries[labels.decode()], dtype=np.int64)
+        images, targets = entries["data"], _labels(entries[labels.decode()])
         fits = images.dtype == np.uint8 and images.shape == (len(targets), 3 * side * side)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, pickle.UnpicklingError):
         fits = False
@@ -183,3 +228,12 @@ def read_batch(path: Path, labels: bytes, side: int = 32) -> tuple[Array, Array]
             f"and as many {labels.decode()}."
         )
     return images.reshape(-1, 3, side, side), targets
+
+
+def _labels(values: object) -> Array:
+    """Whole numbers in a list or an array, int64 [N]; NumPy itself would take fractions, digits and trees."""
+    if isinstance(values, list) and all(type(value) is int for value in values):
+        return np.array(values, np.int64)
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu":
+        return values.astype(np.int64, casting="safe")
+    raise TypeError("labels are no whole numbers")

@@ -36,7 +36,7 @@ def prepare_files(key: str, dataset: Dataset, folder: Path, out: Path, *, part: 
     raw = _verified(dataset, folder)
     arrays = dataset.read(folder)
     part = part and dataset.partial
-    expected = found_of(dataset, arrays) if part or not dataset.counted else dataset
+    expected = expected_of(dataset, arrays, part=part)
     problem = _problem(expected, arrays, gaps=part)
     if problem:
         raise UserError(f"{key}: {problem}; what is in {folder} is not what the dataset declares.")
@@ -65,13 +65,17 @@ def words_of(vocabulary: Array | Streamed) -> list[str]:
     return vocabulary.tobytes().decode().split("\n") if isinstance(vocabulary, np.ndarray) else []
 
 
-def found_of(dataset: Dataset, arrays: Arrays) -> Dataset:
-    """The dataset with the rows and classes of a part of it."""
+def expected_of(dataset: Dataset, arrays: Arrays, *, part: bool) -> Dataset:
+    """The dataset, with the rows that are found where it does not say how many; of a part, classes too."""
+    if not part and dataset.total is None:
+        return dataset
     targets = {split: arrays[f"{split}/targets"] for split in dataset.rows if f"{split}/targets" in arrays}
     rows = {split: some.shape[0] for split, some in targets.items()}
     labels = [some for some in targets.values() if isinstance(some, np.ndarray) and some.size]
+    if not part:
+        return replace(dataset, rows=rows)
     classes = dataset.classes and max((int(some.max()) + 1 for some in labels), default=0)
-    return replace(dataset, rows=rows, classes=classes)
+    return replace(dataset, rows=rows, classes=classes, total=None)
 
 
 def _verified(dataset: Dataset, folder: Path) -> dict[str, str]:
@@ -85,6 +89,10 @@ def _verified(dataset: Dataset, folder: Path) -> dict[str, str]:
 
 def _problem(dataset: Dataset, arrays: Arrays, *, gaps: bool) -> str | None:
     """The first way in which `arrays` differ from what the dataset declares; `gaps`: sources may lack."""
+    if not dataset.rows.get("train"):
+        return "it gives no row to train on"
+    if dataset.total not in (None, total := sum(dataset.rows.values())):
+        return f"it gives {total} rows in all, expected {dataset.total}"
     further = {f"{split}/{name}": name for name in dataset.further for split in dataset.splits_of(name)}
     expected = {f"{split}/{part}" for split in dataset.rows for part in ("inputs", "targets")} | set(further)
     expected |= {"vocabulary"} if dataset.inputs == "tokens" else set()
