@@ -16,6 +16,8 @@ import pytest
 
 from tests.conftest import MIRROR, ROOT
 
+pytestmark = pytest.mark.may_be_left_out
+
 LOCK, FOLDER = ROOT / "envs" / "text.lock.txt", ROOT / ".venv-text"
 PREPARE = """
 import sys, tempfile
