@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from lapwing.results.artefact import Artefact, Cell, Curve
 from lapwing.results.beside import Beside, PublishedRow
@@ -58,6 +59,7 @@ def learning_curves(
             drawn.draw(panel, row, curve, _published_row(artefact, row, beside))
             label = metric_label(curve.metric, curve.split)
             panel.set(title=textwrap.fill(title, 30), xlabel="Epoch", ylabel=label)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
         for unused in places[max(1, len(panels)) :]:
             unused.set_axis_off()
         if not panels:
