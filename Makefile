@@ -37,7 +37,7 @@ check: .venv/develop.txt
 .venv/%.txt: envs/%.txt pyproject.toml
 	@PYTHON="$(PYTHON)" sh envs/install.sh $<
 
-# Not needed for anything but to show that both releases of torchtext give the same.
+# The text stage with the last release of torchtext; here only to show that both releases give the same.
 text: .venv-text/text.lock.txt
 
 .venv-text/text.lock.txt: envs/text.lock.txt pyproject.toml

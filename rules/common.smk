@@ -125,6 +125,9 @@ def corrupted_of_cell(cell):
     return [f"{folder}/seed={seed}.safetensors" for seed in cell.seeds]
 
 
+processes_of_run = max(1, plan.settings.gpu)  # each GPU has a process of its own
+
+
 def minutes_of_part(wildcards):
     """What a cluster grants a part: ten minutes and three times the estimate."""
     return 10 + int(3 * plan.minutes_of(wildcards.study, wildcards.part))

@@ -16,9 +16,9 @@ rule train:
         "<logs>/train/{study}/{part}.tsv"
     container:
         "containers/train.sif"
-    threads: 1
+    threads: processes_of_run
     resources:
-        mem_mb=plan.settings.memory_mb,
+        mem_mb=plan.settings.memory_mb * processes_of_run,
         runtime=minutes_of_part,
         gpu=plan.settings.gpu,
     params:

@@ -331,6 +331,19 @@ def test_study_file_keeps_what_methods_have_of_their_own(
     assert {str(cell.axes): (cell.settings, cell.read_from) for cell in found} == ours
 
 
+@pytest.mark.parametrize(
+    "script", ["10_tiny_imagenet_random_label.py", "11_imagenet64_random_label_and_noise.py"]
+)
+def test_at_demo_scale_nothing_published_is_asked_for(
+    script: str, studies: dict[str, Study], tmp_path: Path
+) -> None:
+    """There the studies judge another metric than the published one."""
+    name, folder = saved(convert([script, "--seed", "7", "--scheduler"], studies), tmp_path)
+    at = {scale: read_studies(folder, scale)[name].artefacts.values() for scale in ("demo", "paper")}
+    assert all(artefact.published is None for artefact in at["demo"])
+    assert all(artefact.published is not None for artefact in at["paper"])
+
+
 def test_one_arm_with_a_scheduler(studies: dict[str, Study], tmp_path: Path) -> None:
     line = "12_california_housing_regression.py --seed 12345 --runs 1 --no_depression --scheduler"
     cells = cells_of(convert(line.split(), studies), tmp_path)

@@ -1,12 +1,13 @@
 """Sentences for a user's mistakes, and logs for everything else."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from lapwing.errors import UserError, did_you_mean
+from lapwing.errors import UserError, did_you_mean, optional
 from lapwing.registry import Registry
 
 
@@ -14,6 +15,12 @@ def test_near_word_is_proposed_and_otherwise_all_are_named() -> None:
     assert did_you_mean("lapp", ["standard", "lap"]) == "did you mean lap?"
     assert did_you_mean("xyz", ["standard", "lap"]) == "known: lap, standard."
     assert did_you_mean("xyz", []) == "known: none."
+
+
+def test_module_of_an_extra_that_is_not_installed_is_told_with_the_extra() -> None:
+    assert optional("json", "text") is json
+    with pytest.raises(UserError, match=r"no_such is not installed; .* pip install 'lapwing\[text\]'\.$"):
+        optional("no_such.module", "text")
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ class Conditions(Closed):
     minutes_per_run: float = Field(1.0, gt=0)
     """An estimate, for one core: printed before long runs, and the time that a cluster is asked for."""
     minutes_on_gpu: float | None = Field(None, gt=0)
-    """The same on a GPU, where it is much less: it counts where `gpu` in config.yaml grants one."""
+    """The same on a GPU, where it is much less, and a guess: none was at hand. It counts where `gpu` in
+    config.yaml grants one."""
 
     @pydantic.model_validator(mode="after")
     def _within_the_epochs(self) -> "Conditions":

@@ -637,14 +637,18 @@ def _study_file(
         else {axis: as_list(v) for axis, v in request.where.items()}
     )
     content: Overrides = {"grid": grid, "special": _special(request, study, overrides)}
-    content["scales"] = {"demo": {"special": []}}  # they name the published data
+    alike = {
+        f"my_{name}": _artefact(artefact, study, comparable=not overrides)
+        for name, artefact in artefacts.items()
+    }
+    at_demo: Overrides = {"special": []}  # they name the published data
+    if compared := [name for name, artefact in alike.items() if "published" in artefact]:
+        at_demo["artefacts"] = {name: {"published": None} for name in compared}
+    content["scales"] = {"demo": at_demo}
     head = {
         "title": f"{study.title}, as in a published command line",
         "base": study.name,
-        "artefacts": {
-            f"my_{name}": _artefact(artefact, study, comparable=not overrides)
-            for name, artefact in artefacts.items()
-        },
+        "artefacts": alike,
     }
     text = yaml.dump({**head, **content}, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=100)
     return text.rstrip()

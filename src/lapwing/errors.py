@@ -2,12 +2,14 @@
 
 import contextlib
 import difflib
+import importlib
 import logging
 import os
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 LOG_FORMAT = "%(asctime)s %(message)s"
 """Of every line of a log."""
@@ -15,6 +17,20 @@ LOG_FORMAT = "%(asctime)s %(message)s"
 
 class UserError(Exception):
     """Something that the user can put right; its text is one sentence: what, where, what would be right."""
+
+
+def optional(module: str, extra: str) -> Any:
+    """A module that an extra of the package brings.
+
+    Raises:
+        UserError: it is not installed; names the extra.
+    """
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"{error.name} is not installed; it comes with the extra {extra}: pip install 'lapwing[{extra}]'."
+        ) from None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

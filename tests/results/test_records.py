@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from PIL import Image
 
 from lapwing import files
 from lapwing.corruption import corruptions
@@ -224,6 +225,8 @@ def test_picture_is_small_enough_for_a_page(tmp_path):
     study = Study(tmp_path, corruption="noise_and_label_flip")
     figures.save(figures.draw(artefact(), study.cells, study.material), {"png": tmp_path / "hearts.png"})
     assert (tmp_path / "hearts.png").stat().st_size < 400_000
+    with Image.open(tmp_path / "hearts.png") as image:  # in true size: 6 dots for a millimetre
+        assert image.info["dpi"] == pytest.approx((152.4, 152.4), abs=0.1)
 
 
 def test_every_row_has_a_pulse_of_one_millivolt_for_a_fifth_of_a_second(study):

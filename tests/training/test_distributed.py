@@ -170,6 +170,17 @@ def test_a_killed_process_ends_the_job_in_a_sentence_and_it_goes_on_with_the_sam
     assert np.isfinite(metrics["value"]).all()
 
 
+def test_stacks_and_cells_follow_one_another_in_all_processes(tmp_path):
+    """Seeds of convolutions do not stack on a CPU, so each of them is a start of its own."""
+    network = {"name": "conv3net", "version": 1, "options": {"channels": (4, 4)}}
+    conditions = {"model": network, "layout": "mixed", "epochs": 2, "precision": "float64"}
+    both = [cell_of(method=method, seeds=(2, 4), **conditions) for method in ("standard", "nls")]
+    together, _, runs = train(tmp_path, both, device="cpu", processes=2)
+    assert [made["replicas"] for made in runs] == [1] * 4
+    alone, _, _ = train(tmp_path, both, finished="alone", device="cpu")
+    pd.testing.assert_frame_equal(together, alone, rtol=0, atol=1e-10)
+
+
 @pytest.mark.parametrize(
     ("error", "sentence"),
     [

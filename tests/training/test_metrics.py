@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn
 
+from lapwing.conditions import OF_TWO_CLASSES
 from lapwing.methods.standard import Standard
 from lapwing.training.data import Replica, Rows, TestData, TrainingData
 from lapwing.training.engine import Training
@@ -158,3 +159,7 @@ def test_of_two_networks_the_objective_is_that_of_the_first(make):
     training, test = make([3], method="coteaching", options={"forget_rate": 0.4, "ramp_epochs": 1})
     measured = run(training, test, epochs=2)[1]
     assert 0 < float(measured["train/objective"]) < float(measured["train/loss"])
+
+
+def test_studies_may_ask_for_just_what_is_measured_of_two_classes():
+    assert list(two_class_metrics(torch.zeros(1, 4, 2), torch.tensor([[0, 1, 0, 1]]))) == OF_TWO_CLASSES

@@ -11,6 +11,7 @@ from typing import cast
 
 import numpy as np
 
+from lapwing.errors import optional
 from lapwing.files import Array
 
 PAD, UNKNOWN = "<pad>", "<unk>"
@@ -40,8 +41,7 @@ def text_arrays(
 
 def vocabulary(texts: Iterable[str]) -> list[str]:
     """`<pad>`, `<unk>`, then all words of the texts: the frequent first, ties alphabetical."""
-    from torchtext import vocab
-
+    vocab = optional("torchtext.vocab", "text")
     tokens = tokenised(texts)
     if hasattr(vocab.Vocab, "get_itos"):  # later releases
         return cast(list[str], vocab.build_vocab_from_iterator(tokens, specials=SPECIALS).get_itos())
@@ -51,9 +51,8 @@ def vocabulary(texts: Iterable[str]) -> list[str]:
 
 def tokenised(texts: Iterable[str]) -> Iterator[list[str]]:
     """The words of each text, as torchtext's `basic_english` has them."""
-    from torchtext.data.utils import get_tokenizer
-
-    return map(get_tokenizer("basic_english"), texts)
+    utils = optional("torchtext.data.utils", "text")
+    return map(utils.get_tokenizer("basic_english"), texts)
 
 
 def numbered(texts: Sequence[str], words: Sequence[str], length: int) -> Array:

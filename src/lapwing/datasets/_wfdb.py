@@ -17,7 +17,7 @@ import numpy as np
 
 from lapwing.datasets.archive import read_members
 from lapwing.datasets.base import MIB, Recording
-from lapwing.errors import UserError
+from lapwing.errors import UserError, optional
 from lapwing.files import Array
 
 if TYPE_CHECKING:
@@ -195,8 +195,7 @@ def read_record(path: Path, name: str) -> tuple[Form, Array]:
             or it is no plain record: it has several segments, several samples in a frame, skewed or
             compressed signals.
     """
-    import wfdb
-
+    wfdb = optional("wfdb", "signals")
     header = path.with_name(path.name + HEADER)
     try:
         if header.stat().st_size > LARGEST_HEADER:

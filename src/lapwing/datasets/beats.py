@@ -14,6 +14,7 @@ import numpy as np
 from lapwing.datasets import ptb_xl
 from lapwing.datasets.archive import pack
 from lapwing.datasets.base import Dataset
+from lapwing.errors import optional
 from lapwing.files import Array
 
 SAMPLES = 256
@@ -94,8 +95,7 @@ def _write_table(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def _write_record(path: Path, signals: Array) -> None:
     """A header and its signals [T, 12] in mV, 16 bits each."""
-    import wfdb
-
+    wfdb = optional("wfdb", "signals")
     leads = len(ptb_xl.LEADS)
     path.parent.mkdir(parents=True, exist_ok=True)
     wfdb.wrsamp(

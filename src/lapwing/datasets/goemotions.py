@@ -10,7 +10,7 @@ import numpy as np
 from lapwing.corruption.split import torch_permutation
 from lapwing.datasets._text import text_arrays
 from lapwing.datasets.base import Dataset, RemoteFile
-from lapwing.errors import UserError
+from lapwing.errors import UserError, optional
 from lapwing.files import Array
 
 EMOTIONS = (
@@ -78,8 +78,7 @@ def _table(path: Path, emotions: Sequence[str]) -> _Table:
 
 def _read_csv(path: Path, types: Mapping[str, str]) -> dict[str, Sequence[Any]]:
     """Some columns, of these types, read by Hugging Face's `datasets`; for a local file it asks no hub."""
-    import datasets
-
+    datasets = optional("datasets", "text")
     datasets.disable_progress_bars()
     features = datasets.Features({name: datasets.Value(kind) for name, kind in types.items()})
     with tempfile.TemporaryDirectory() as cache:

@@ -101,7 +101,7 @@ class Measured:
             if reading == "validation" and "validation" not in set(chosen["split"]):
                 raise UserError(
                     f"{self.artefact.title}: {cell.axes} leaves no data aside for the reading validation; "
-                    "split.kind fraction does."
+                    "split.kind fraction or after_corruption does."
                 )
             yield seed, chosen
 

@@ -160,13 +160,21 @@ def _work(processes: Processes, job: Job) -> None:
 
 def _follow(job: Job, environment: Environment) -> None:
     """Train what the first process says, step by step beside it, and keep nothing."""
-    processes = environment.processes
-    while (start := processes.told_by_first()) is not None:
-        trainee = _Inputs(start.cell, job.prepared, job.artefacts).read(start.seeds)
-        training, held_out = prepare(trainee, start.seeds, environment.device, processes)
-        training.load(start.state, start.counters)
-        while not training.ended:
-            training.train_epoch(held_out.test, held_out.validation)
+    held: tuple[Cell, Trainee] | None = None
+    while (start := environment.processes.told_by_first()) is not None:
+        if held is None or held[0] != start.cell:
+            held = None  # the data of one cell make room for those of the next
+            inputs = _Inputs(start.cell, job.prepared, job.artefacts)
+            held = start.cell, inputs.read(start.cell.seeds)
+        _train_along(held[1], start, environment)
+
+
+def _train_along(trainee: Trainee, start: Start, environment: Environment) -> None:
+    """Train one stack beside the first process; all of it is let go of at the end."""
+    training, held_out = prepare(trainee, start.seeds, environment.device, environment.processes)
+    training.load(start.state, start.counters)
+    while not training.ended:
+        training.train_epoch(held_out.test, held_out.validation)
 
 
 def _lead(job: Job, environment: Environment) -> None:

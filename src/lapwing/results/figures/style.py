@@ -95,7 +95,7 @@ def _png(figure: Figure, dpi: float) -> bytes:
     figure.savefig(drawn, format="png", dpi=dpi)
     colours = Image.open(drawn).convert("RGB")
     indexed = colours.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    indexed.save(held, "png", optimize=True)
+    indexed.save(held, "png", dpi=(dpi, dpi), optimize=True)
     return held.getvalue()
 
 
