@@ -286,6 +286,9 @@ def check_targets():
         for target in targets:
             if target in plan.left_out:
                 raise UserError(f"{target} cannot be made: {plan.left_out[target]}")
+            if target not in known and target in plan.only_elsewhere:
+                scale = plan.settings.scale
+                raise UserError(f"{target} takes no part at scale {scale}; use scale=demo or scale=paper.")
             if target not in known and not set(target) & set("./"):
                 raise UserError(f"There is no target {target}; {did_you_mean(target, known)}")
     say_what_is_ahead(targets)

@@ -98,6 +98,11 @@ def test_part_is_estimated_by_its_runs(tmp_path: Path) -> None:
     assert plan(tmp_path).minutes_of("tiny", "digits-original") == pytest.approx(4 * 1.0)
 
 
+def test_artefacts_that_take_no_part_at_scale_subset_are_known(tmp_path: Path) -> None:
+    assert plan(tmp_path, scale="subset").only_elsewhere == {"tiny", "other"}
+    assert plan(tmp_path, scale="demo").only_elsewhere == set()
+
+
 def test_only_datasets_of_the_scale_are_said_to_stand_in_for_others(tmp_path: Path) -> None:
     made = plan(tmp_path)
     whole = made.artefacts["tiny"].model_copy(update={"stand_in": {"digits": "mnist", "diabetes": "imdb"}})

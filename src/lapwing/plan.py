@@ -82,6 +82,12 @@ class Plan:
         }
 
     @cached_property
+    def only_elsewhere(self) -> set[str]:
+        """The artefacts that there are at paper scale, and not at this one."""
+        studies: dict[str, Study] = read_studies(self.settings.studies, "paper")
+        return {name for study in studies.values() for name in study.artefacts} - self.artefacts.keys()
+
+    @cached_property
     def left_out(self) -> dict[str, str]:
         """The artefacts that cannot be made now, and the one thing to do about each."""
         return {name: why for name in self.artefacts if (why := self._why_left_out(name))}

@@ -16,6 +16,7 @@ pytestmark = pytest.mark.workflow
     [
         (["tinny"], "There is no target tinny; did you mean tiny?"),
         (["train"], "There is no target train; did you mean tiny?"),
+        (["tiny", "--config", "scale=subset"], "tiny takes no part at scale subset; use scale=demo or"),
         (["--config", "finished_runs=Snakefile"], "config: finished_runs: Snakefile is no folder"),
         (["--config", "scal=demo"], "config: unknown key scal; did you mean scale?"),
         (
