@@ -50,7 +50,8 @@ def test_validation_reads_the_test_value_of_the_epoch_that_it_chose(made_up, bes
 
 def test_validation_of_a_study_that_leaves_no_data_aside_is_one_sentence(made_up):
     with pytest.raises(
-        UserError, match=r"leaves no data aside for the reading validation; split.kind fraction does"
+        UserError,
+        match=r"leaves no data aside for the reading validation; split.kind fraction or",
     ):
         build(made_up, readings=["last", "validation"])
 

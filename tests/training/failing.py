@@ -1,5 +1,9 @@
 """What a process does that fails; apart from the tests, so that processes start fast."""
 
+import atexit
+import os
+import time
+
 import torch
 
 from lapwing.training.distributed import Processes
@@ -10,3 +14,12 @@ def fail_beside_a_waiting_process(processes: Processes, error: Exception) -> Non
     if not processes.first:
         raise error
     processes.sum(torch.ones(1))
+
+
+def fail_beside_an_aborted_process(processes: Processes, error: Exception) -> None:
+    """The second process fails, and before it has ended the first is aborted, as by a lost connection."""
+    if not processes.first:
+        atexit.register(time.sleep, 3)
+        raise error
+    time.sleep(1)
+    os.abort()

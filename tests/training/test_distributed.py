@@ -24,7 +24,7 @@ from lapwing.training.distributed import ALONE, Processes, run_together
 from lapwing.training.engine import Training
 from lapwing.training.layers import Dropout
 from tests.training.conftest import digits_rows, norm_network, replica, run, settings_of
-from tests.training.failing import fail_beside_a_waiting_process
+from tests.training.failing import fail_beside_a_waiting_process, fail_beside_an_aborted_process
 from tests.training.parts import cell_of, train
 
 LAP = {"history_length": 3, "warmup_iters": 2, "depression_strength": 30.0}
@@ -189,9 +189,10 @@ def test_stacks_and_cells_follow_one_another_in_all_processes(tmp_path):
     ],
     ids=["a mistake of the user", "any other"],
 )
-def test_a_failing_process_ends_the_others_in_a_sentence(error, sentence):
+@pytest.mark.parametrize("work", [fail_beside_a_waiting_process, fail_beside_an_aborted_process])
+def test_a_failing_process_ends_the_others_in_a_sentence(work, error, sentence):
     with pytest.raises(UserError, match=sentence):
-        run_together(fail_beside_a_waiting_process, 2, error)
+        run_together(work, 2, error)
 
 
 @pytest.mark.parametrize(

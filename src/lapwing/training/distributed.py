@@ -15,6 +15,7 @@ backward pass still runs; instead a ResNet-50 exchanges some 100 MB at once, at 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import itertools
 import logging
@@ -226,24 +227,41 @@ def _take_part(rank: int, number: int, folder: Path, work: Callable[..., None], 
     try:
         work(Processes(rank, number), *arguments)
     except UserError as error:
-        _sentence(folder).write_text(str(error), encoding="utf-8")
+        _say(folder, str(error))
+        raise
+    except Exception as error:
+        _say(folder, f"{_called(rank, number)} failed: {type(error).__name__}: {error}.")
         raise
     dist.destroy_process_group()
 
 
+def _called(rank: int, number: int) -> str:
+    return f"process {rank + 1} of the {number} of this training job"
+
+
 def _sentence(folder: Path) -> Path:
-    """Where a process leaves what its user can put right."""
+    """Where the process that fails first leaves why."""
     return folder / "sentence"
+
+
+def _say(folder: Path, sentence: str) -> None:
+    """Leave why this process fails, unless another said so before, and this one lost it."""
+    with contextlib.suppress(FileExistsError), _sentence(folder).open("x", encoding="utf-8") as file:
+        file.write(sentence)
+
+
+ENDED_BY_OTHERS = (signal.SIGTERM, signal.SIGABRT)
+"""How a process ends that we end, and one that loses the connection to another within an exchange."""
 
 
 def _why_it_ended(context: ProcessContext, error: ProcessException, sentence: Path) -> str:
     """One sentence about the process that failed first; the others failed because of it, or we ended them."""
-    if sentence.is_file():
-        return sentence.read_text(encoding="utf-8")
     codes = [process.exitcode or 0 for process in context.processes]
-    killed = [rank for rank, code in enumerate(codes) if code < 0 and code != -signal.SIGTERM]
+    killed = [rank for rank, code in enumerate(codes) if code < 0 and -code not in ENDED_BY_OTHERS]
+    if sentence.is_file() and not killed:
+        return sentence.read_text(encoding="utf-8")
     rank = killed[0] if killed else error.error_index
-    name = f"process {rank + 1} of the {len(codes)} of this training job"
+    name = _called(rank, len(codes))
     if codes[rank] < 0:
         ended = signal.Signals(-codes[rank]).name
         return f"{name} was ended by {ended}; start the job again, it goes on at its last whole epoch."
