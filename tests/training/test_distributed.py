@@ -126,7 +126,7 @@ def test_shards_are_disjoint_and_make_up_the_batch(number, size):
     if size < number:
         assert all(shard.is_whole for shard in shards)
     else:
-        taken = [sample for shard in shards for sample in range(shard.first, shard.first + shard.own)]
+        taken = [sample for shard in shards for sample in range(shard.start, shard.start + shard.own)]
         assert taken == list(range(size))
         assert max(shard.own for shard in shards) - min(shard.own for shard in shards) <= 1
 

@@ -156,13 +156,13 @@ def _entries(archive: Path, total: int) -> Iterator[Iterator[_Entry]]:
         is_zip = file.read(2) == b"PK"
     try:
         with contextlib.closing(_of_zip(archive) if is_zip else _of_tar(archive, total)) as entries:
-            yield _bounded(archive, entries, total)
+            yield _within_limits(archive, entries, total)
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise Refused(archive, f"it is no whole archive ({reason})") from None
 
 
-def _bounded(archive: Path, entries: Iterator[_Entry], total: int) -> Iterator[_Entry]:
+def _within_limits(archive: Path, entries: Iterator[_Entry], total: int) -> Iterator[_Entry]:
     """The same, as long as they are not too large together and each has a name of its own."""
     names, left = set(), total
     for entry in entries:

@@ -34,6 +34,8 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, spawn
 from lapwing.errors import LOG_FORMAT, UserError
 from lapwing.training.data import bounds, cut
 
+# What mypy is told to ignore here torch annotates in some of the versions that we support, and not in others.
+
 PATIENCE = datetime.timedelta(days=30)
 """How long a process waits for the others, which may wait for a lock. One that dies ends all at once."""
 
@@ -41,7 +43,7 @@ PATIENCE = datetime.timedelta(days=30)
 class Shard(NamedTuple):
     """Which samples of a batch a process takes."""
 
-    first: int
+    start: int
     own: int
     whole: int
     """How many the batch has."""
@@ -53,12 +55,11 @@ class Shard(NamedTuple):
 
     def of(self, tensor: Tensor) -> Tensor:
         """[K, B, …] to this shard of it, a view."""
-        return tensor[:, self.first : self.first + self.own]
+        return tensor[:, self.start : self.start + self.own]
 
     def bounds(self, size: int) -> list[tuple[int, int]]:
         """Begin and end of each `size` samples of it."""
-        last = self.first + self.own
-        return [(start, min(start + size, last)) for start in range(self.first, last, size)]
+        return [(self.start + begin, self.start + end) for begin, end in bounds(self.own, size)]
 
 
 @dataclass(frozen=True)

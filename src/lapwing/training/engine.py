@@ -188,6 +188,7 @@ class Training:
         index = processes.cut(self._positions, size)
         decisions = _batched(self.data.decisions, size, processes)
         shards = processes.shards(self.samples, size)
+        # not strict: what is not known comes again and again
         for shard, rows, places, *decided in zip(shards, inputs, index, *decisions):  # noqa: B905
             targets, source, noise_variance = decided
             yield Batch(rows, targets, places, source, noise_variance, shard=shard)
@@ -206,6 +207,7 @@ class Training:
         decisions[0] = decisions[0] if targets is None else targets
         known = processes.cut(positions, size), *_batched(decisions, size, processes)
         shards = processes.shards(positions.shape[1], size)
+        # not strict: what is not known comes again and again
         for shard, place, index, target, *decided in zip(shards, places, *known):  # noqa: B905
             source, noise_variance = decided
             yield Batch(data.inputs.gather(place), target, index, source, noise_variance, shard=shard)

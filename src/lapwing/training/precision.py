@@ -40,6 +40,7 @@ def _switches() -> list[tuple[object, str, tuple[object, object]]]:
     """Owner and name of what decides about TF32, with its values for no and yes."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     if hasattr(matmul, "fp32_precision"):
+        # mypy knows the torch of the lock only, and not each of these
         owners = (matmul, cudnn.conv, cudnn.rnn)  # type: ignore[attr-defined,unused-ignore]
         return [(owner, "fp32_precision", ("ieee", "tf32")) for owner in owners]
     return [(owner, "allow_tf32", (False, True)) for owner in (matmul, cudnn)]  # torch before 2.9

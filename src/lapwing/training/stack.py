@@ -191,6 +191,7 @@ class Stack:
 
     def compile(self, **options: Any) -> None:
         """Have torch compile the network, with its options, for a benchmark: numbers round otherwise then."""
+        # in place of the method: all backends run a replica by it
         self._run_one = torch.compile(self._run_one, **options)  # type: ignore[method-assign]
 
     def train(self, mode: bool = True) -> None:
