@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from lapwing.errors import logged
+from lapwing.job_log import logged
 from lapwing.results.collect import aggregate
 
 with logged(snakemake.log[0]):

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from lapwing.corruption.base import write_corruption
-from lapwing.errors import logged
+from lapwing.job_log import logged
 
 with logged(snakemake.log[0]):
     write_corruption(

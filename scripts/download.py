@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from lapwing.datasets.download import download
-from lapwing.errors import logged
+from lapwing.job_log import logged
 
 with logged(snakemake.log[0]):
     data = snakemake.config["data"]

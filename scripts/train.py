@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from lapwing.errors import logged
+from lapwing.job_log import logged
 from lapwing.training.job import train_part
 
 if __name__ == "__main__":  # the processes of several GPUs import this file too

@@ -3,16 +3,9 @@
 import contextlib
 import difflib
 import importlib
-import logging
-import os
 import sys
-import traceback
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any
-
-LOG_FORMAT = "%(asctime)s %(message)s"
-"""Of every line of a log."""
 
 
 class UserError(Exception):
@@ -47,23 +40,3 @@ def as_one_sentence() -> Iterator[None]:
         yield
     except UserError as error:
         sys.exit(f"lapwing: {error}")
-
-
-@contextlib.contextmanager
-def logged(path: str | Path) -> Iterator[None]:
-    """Send all output to the log at `path`; a failure is one line on the screen and exit code 1.
-
-    Redirects file descriptors, so that what C libraries print is kept too.
-    """
-    screen = os.dup(2)
-    with Path(path).open("w", buffering=1, encoding="utf-8") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
-        logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, force=True)
-        try:
-            yield
-        except Exception as error:
-            traceback.print_exc(file=log)
-            text = f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-            os.write(screen, f"lapwing: {text} (the whole story: {path})\n".encode())
-            sys.exit(1)

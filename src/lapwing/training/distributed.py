@@ -31,7 +31,8 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, spawn
 
-from lapwing.errors import LOG_FORMAT, UserError
+from lapwing.errors import UserError
+from lapwing.job_log import configure_logging
 from lapwing.training.data import bounds, cut
 
 # What mypy is told to ignore here torch annotates in some of the versions that we support, and not in others.
@@ -221,7 +222,7 @@ def run_together(work: Callable[..., None], number: int, *arguments: Any) -> Non
 
 def _take_part(rank: int, number: int, folder: Path, work: Callable[..., None], arguments: Any) -> None:
     """The life of one process."""
-    logging.basicConfig(level=logging.WARNING if rank else logging.INFO, format=LOG_FORMAT)
+    configure_logging(logging.WARNING if rank else logging.INFO)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     meeting = f"file://{folder / 'meeting'}"
     dist.init_process_group(backend, init_method=meeting, rank=rank, world_size=number, timeout=PATIENCE)

@@ -1,0 +1,171 @@
+"""The log of a job: when it began, what it said, and how it ended.
+
+The job writes its beginning and its end itself, so a log without an end is of a job that runs, or was
+killed. A log is kept when the job is tried again, until an attempt is done.
+"""
+
+import contextlib
+import datetime
+import errno
+import logging
+import os
+import re
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NoReturn
+
+from lapwing.errors import UserError
+
+log = logging.getLogger(__name__)
+
+End = Literal["done", "failed", "stopped"]
+LINE = re.compile(
+    r"^(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) job (?P<what>begun|done|failed|stopped)(?P<rest>.*)$"
+)
+TAIL = 8
+"""Lines of an attempt that are kept to be shown."""
+
+
+class Stopped(BaseException):
+    """The job was asked to end, by SIGTERM or SIGINT."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(signal.Signals(number).name)
+
+
+# -- writing ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def logged(path: str | Path) -> Iterator[None]:
+    """Send all output to the log at `path`; a failure is one line on the screen and exit code 1.
+
+    Redirects file descriptors, so that what C libraries print is kept too. SIGTERM and SIGINT end the job in
+    order: it leaves nothing half-written, and exits with 128 and the signal's number.
+    """
+    path, screen = Path(path), os.dup(2)
+    before = read_log(path)
+    mode = "w" if before is None or before.end == "done" else "a"
+    with path.open(mode, buffering=1, encoding="utf-8") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+        configure_logging(logging.INFO)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stop)
+        log.info("job begun on %s, process %d", socket.gethostname(), os.getpid())
+        if before is not None and before.end is None:
+            log.info("the attempt before ended without a word: it was killed, perhaps for want of memory")
+        try:
+            yield
+        except Stopped as stopped:
+            log.info("job stopped by %s", stopped)
+            os.write(screen, f"lapwing: stopped by {stopped} (see {path})\n".encode())
+            sys.exit(128 + stopped.number)
+        except Exception as error:
+            traceback.print_exc(file=file)
+            sentence = in_one_sentence(error)
+            log.info("job failed: %s", sentence)
+            os.write(screen, f"lapwing: {sentence} (the whole story: {path})\n".encode())
+            sys.exit(1)
+        log.info("job done")
+
+
+def _stop(number: int, frame: object) -> NoReturn:
+    raise Stopped(number)
+
+
+def configure_logging(level: int) -> None:
+    """Lines with the time in UTC, which is the same on every machine."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(_InUTC("%(asctime)s.%(msecs)03dZ %(message)s", "%Y-%m-%dT%H:%M:%S"))
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+
+
+class _InUTC(logging.Formatter):
+    converter = staticmethod(time.gmtime)
+
+
+def in_one_sentence(error: Exception) -> str:
+    """What a job that failed says to its user."""
+    if isinstance(error, UserError):
+        return f"{error}"
+    if isinstance(error, MemoryError) or _is_of_torch(error, "can't allocate memory"):
+        return "memory is used up; grant the job more (config.yaml: memory_mb), or run fewer at once."
+    name, what = type(error).__name__, str(error).strip().partition("\n")[0].rstrip(".")
+    if name == "OutOfMemoryError":  # of torch, which most stages do not import
+        return f"the GPU's memory is used up ({what}); use a GPU that is free, or a smaller batch."
+    if name == "AcceleratorError" or _is_of_torch(error, "CUDA error"):
+        return f"the GPU failed ({what}); start again, training goes on after its last whole epoch."
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return f"{error.filename or 'a file'} cannot be written: the disk is full."
+    return f"{name}: {error}"
+
+
+def _is_of_torch(error: Exception, words: str) -> bool:
+    return isinstance(error, RuntimeError) and words in str(error)
+
+
+# -- reading ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class JobLog:
+    """The last attempt of a job."""
+
+    path: Path
+    attempts: int
+    begun: datetime.datetime
+    """In UTC."""
+    host: str
+    ended: datetime.datetime
+    """Where there is no end, when the log was last written to."""
+    end: End | None
+    """None: it runs, or was killed."""
+    why: str
+    """Of an attempt that failed or was stopped."""
+    last_lines: tuple[str, ...]
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return max(0.0, (self.ended - self.begun).total_seconds())
+
+
+def read_log(path: Path) -> JobLog | None:
+    """What the log says of the last attempt; None where there is no log that `logged` wrote."""
+    if not path.is_file():
+        return None
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    marks = [(number, match) for number, line in enumerate(lines) if (match := LINE.match(line))]
+    begun = [(number, match) for number, match in marks if match["what"] == "begun"]
+    if not begun:
+        return None
+    start, first = begun[-1]
+    end = next((match for number, match in reversed(marks) if number > start), None)
+    written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    return JobLog(
+        path=path,
+        attempts=len(begun),
+        begun=_time(first),
+        host=first["rest"].removeprefix(" on ").partition(",")[0],
+        ended=_time(end) if end else written,
+        end=_end(end),
+        why=end["rest"].lstrip(": ") if end else "",
+        last_lines=tuple(lines[start:][-TAIL:]),
+    )
+
+
+def _time(line: re.Match[str]) -> datetime.datetime:
+    return datetime.datetime.fromisoformat(line["time"])
+
+
+def _end(line: re.Match[str] | None) -> End | None:
+    ends: dict[str, End] = {"done": "done", "failed": "failed", "stopped": "stopped"}
+    return ends[line["what"]] if line else None

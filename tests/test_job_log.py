@@ -1,0 +1,143 @@
+"""The log of a job: what it says on the screen, what it keeps, and how it ended."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from lapwing.errors import UserError
+from lapwing.job_log import in_one_sentence, read_log
+
+RUN = """
+from lapwing.errors import UserError
+from lapwing.job_log import logged
+with logged({log!r}):
+    {body}
+"""
+
+
+def run(log: Path, body: str) -> subprocess.CompletedProcess[str]:
+    """A process that is logged while it does something."""
+    code = RUN.format(log=str(log), body=body)
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+def killed_by(number: int, log: Path, body: str) -> tuple[int, str]:
+    """The exit code and screen of a process that gets a signal once it works."""
+    code = RUN.format(log=str(log), body=f"print('working'); {body}; import time; time.sleep(60)")
+    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
+    end = time.monotonic() + 60
+    while not (log.is_file() and "working" in log.read_text()):
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    process.send_signal(number)
+    return process.wait(60), process.communicate()[1]
+
+
+@pytest.mark.parametrize(
+    ("raised", "shown"),
+    [
+        ("UserError('The file a is empty.')", "lapwing: The file a is empty. (the whole story: {log})\n"),
+        ("KeyError('a')", "lapwing: KeyError: 'a' (the whole story: {log})\n"),
+    ],
+)
+def test_failure_is_one_line_on_the_screen_and_the_whole_story_in_the_log(
+    tmp_path: Path, raised: str, shown: str
+) -> None:
+    path = tmp_path / "job.log"
+    done = run(path, f"print('working'); raise {raised}")
+    assert done.returncode == 1
+    assert done.stderr == shown.format(log=path)
+    assert done.stdout == ""
+    assert "working" in path.read_text()
+    assert "Traceback" in path.read_text()
+    said = read_log(path)
+    assert said is not None
+    assert said.end == "failed"
+    assert f"lapwing: {said.why} (" in done.stderr
+
+
+def test_log_says_when_where_and_that_it_is_done(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    assert run(path, "import time; time.sleep(0.2)").returncode == 0
+    said = read_log(path)
+    assert said is not None
+    assert (said.end, said.why, said.attempts) == ("done", "", 1)
+    assert 0.2 <= said.seconds < 60
+    assert said.host
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_end_ends_in_order(tmp_path: Path, number: signal.Signals) -> None:
+    """What is written aside is removed, and exit code and log say what happened."""
+    path, out = tmp_path / "job.log", tmp_path / "out.txt"
+    body = (
+        "from lapwing.files import written_aside; from pathlib import Path; "
+        f"aside = written_aside(Path({str(out)!r})); aside.__enter__().write_text('half')"
+    )
+    code, screen = killed_by(number, path, body)
+    assert code == 128 + number
+    assert screen == f"lapwing: stopped by {number.name} (see {path})\n"
+    said = read_log(path)
+    assert said is not None
+    assert (said.end, said.why) == ("stopped", f"by {number.name}")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_killed_attempt_is_kept_and_told_by_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    assert killed_by(signal.SIGKILL, path, "pass")[0] == -signal.SIGKILL
+    said = read_log(path)
+    assert said is not None
+    assert (said.end, said.attempts) == (None, 1)
+    run(path, "print('again')")
+    text, said = path.read_text(), read_log(path)
+    assert "working" in text
+    assert "the attempt before ended without a word: it was killed" in text
+    assert said is not None
+    assert (said.end, said.attempts) == ("done", 2)
+    assert not any("working" in line for line in said.last_lines)
+    run(path, "print('a third time')")
+    assert "working" not in path.read_text()
+
+
+def test_text_that_no_job_wrote_is_no_log(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    assert read_log(path) is None
+    path.write_bytes(b"\xff\x00 job begun\n")
+    assert read_log(path) is None
+
+
+class AcceleratorError(RuntimeError):
+    """As torch calls it."""
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch calls it."""
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (UserError("There is no file a."), "There is no file a."),
+        (MemoryError(), "memory is used up; grant the job more (config.yaml: memory_mb)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried"), "memory is used up;"),
+        (OutOfMemoryError("CUDA out of memory. Tried to"), "the GPU's memory is used up (CUDA out of memory"),
+        (
+            AcceleratorError("CUDA error: unspecified launch failure\nmore"),
+            "the GPU failed (CUDA error: u",
+        ),
+        (RuntimeError("CUDA error: misaligned address"), "training goes on after its last whole epoch"),
+        (
+            OSError(28, "No space left on device", "outputs/a"),
+            "outputs/a cannot be written: the disk is",
+        ),
+        (ValueError("x"), "ValueError: x"),
+    ],
+)
+def test_what_a_machine_does_is_a_sentence(error: Exception, sentence: str) -> None:
+    assert sentence in in_one_sentence(error)
+    assert "\n" not in in_one_sentence(error)
