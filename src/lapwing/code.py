@@ -1,0 +1,88 @@
+"""Whether the code that runs a job is that which planned it.
+
+An image, or an environment on another machine, may hold another Lapwing than the checkout whose plan a job
+belongs to. Who plans says in the environment what it is; who runs a job there compares itself with it.
+"""
+
+import hashlib
+import os
+import socket
+from collections.abc import MutableMapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from urllib.parse import quote, unquote
+
+from lapwing.errors import UserError
+
+PLANNED_BY = "LAPWING_PLANNED_BY"
+"""The environment variable: the digest, the machine and the folder of the code that planned."""
+PACKAGE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Code:
+    """One copy of this package."""
+
+    digest: str
+    """Of the names and contents of its files."""
+    host: str
+    folder: str
+
+    @classmethod
+    def here(cls) -> "Code":
+        """That of this process."""
+        return cls(_digest(PACKAGE), socket.gethostname(), str(PACKAGE))
+
+    @classmethod
+    def read(cls, text: str) -> "Code":
+        """What `str` gives."""
+        digest, host, folder = text.split(":", 2)
+        return cls(digest, host, unquote(folder))
+
+    def __str__(self) -> str:
+        return f"{self.digest}:{self.host}:{quote(self.folder)}"  # one word, whatever the folder is called
+
+
+@cache
+def _digest(folder: Path) -> str:
+    """Of what an installation holds, and nothing that depends on where it lies or when it was made."""
+    sha = hashlib.sha256()
+    for path in sorted(path for ending in ("py", "j2") for path in folder.rglob(f"*.{ending}")):
+        content = path.read_bytes()
+        sha.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+    return sha.hexdigest()
+
+
+def say_who_plans(environment: MutableMapping[str, str]) -> None:
+    """Name this code as the one that plans, unless this is a job of another's plan itself."""
+    environment.setdefault(PLANNED_BY, str(Code.here()))
+
+
+def check_planned_by_same(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Refuse to run a job that another Lapwing planned; without a plan there is nothing to compare.
+
+    The same folder on the same machine is the same code, also where somebody edits it meanwhile.
+
+    Raises:
+        UserError: it was planned by another; says what to do about it.
+    """
+    text = environment.get(PLANNED_BY)
+    if text is None:
+        return
+    planner, own = Code.read(text), Code.here()
+    if own.digest == planner.digest or (own.host, own.folder) == (planner.host, planner.folder):
+        return
+    if image := environment.get("SINGULARITY_CONTAINER"):  # Apptainer sets it too
+        raise UserError(
+            f"the image {image} holds another Lapwing than {planner.folder}, which planned this job; "
+            "build it anew: make containers"
+        )
+    raise UserError(
+        f"{own.folder} on {own.host} is another Lapwing than {planner.folder} on {planner.host}, which "
+        "planned this job; install the same on both or, if it was changed meanwhile, start Snakemake again"
+    )
+
+
+if __name__ == "__main__":
+    print(Code.here().digest)  # noqa: T201  # for the label of an image

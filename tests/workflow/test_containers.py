@@ -1,0 +1,281 @@
+"""Containers: every rule has one, they hold the workflow's versions, and they give the same numbers."""
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from packaging.markers import Marker
+
+from benchmarks.containers import compare
+from lapwing import __version__
+from lapwing.code import PLANNED_BY, Code, check_planned_by_same, say_who_plans
+from lapwing.errors import UserError
+from tests.workflow.conftest import ROOT, Project, new_project
+
+pytestmark = pytest.mark.workflow
+STAGES = sorted(path.stem for path in (ROOT / "containers").glob("*.def"))
+
+
+# -- rules and definitions ---------------------------------------------------------------------------
+
+
+def test_every_rule_names_a_container_that_can_be_built():
+    named = {}
+    for path in (ROOT / "rules").glob("*.smk"):
+        for rule in re.split(r"^(?=rule )", path.read_text(), flags=re.MULTILINE)[1:]:
+            named[rule.split(":")[0]] = re.findall(r'container:\n\s+"containers/(\w+)\.sif"', rule)
+    assert len(named) >= 7
+    assert all(named.values()), named
+    assert {stage for stages in named.values() for stage in stages} == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_definitions_differ_only_in_what_a_stage_is(stage):
+    text = (ROOT / "containers" / f"{stage}.def").read_text()
+    other = (ROOT / "containers" / "data.def").read_text()
+    changed = [line for line in text.splitlines() if line not in other.splitlines()]
+    ours = ("# The container of", f"    sh /mnt/containers/install.sh {stage}", "    python -c")
+    assert all(line.startswith(ours) for line in changed)
+    assert f"install.sh {stage}\n" in text
+    assert re.search(r"from=\S+@sha256:[0-9a-f]{64}\n", text)
+
+
+def locked(name: str) -> set[str]:
+    """The versions of a lock that are for Python 3.11 on Linux."""
+    pins = re.findall(
+        r"^([a-z0-9_.-]+==\S+)(?: ; (.*?))? \\$", (ROOT / "envs" / name).read_text(), re.MULTILINE
+    )
+    there = {
+        "python_version": "3.11",
+        "python_full_version": "3.11.2",
+        "sys_platform": "linux",
+        "platform_machine": "x86_64",
+        "implementation_name": "cpython",
+    }
+    assert pins
+    return {pin for pin, marker in pins if not marker or Marker(marker).evaluate(there)}
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "text"])
+def test_a_container_holds_the_versions_of_the_workflow(stage):
+    assert locked(f"{stage}.lock.txt") <= locked("workflow.txt")
+
+
+def test_data_are_made_without_pytorch():
+    assert not any(pin.startswith(("torch==", "nvidia-")) for pin in locked("data.lock.txt"))
+
+
+# -- another Lapwing than the one that planned -------------------------------------------------------
+
+
+OTHER = Code("0" * 64, "laptop", "/home/me/with: a colon/lapwing")
+
+
+def test_a_job_of_the_same_code_runs_wherever_it_lies():
+    environment: dict[str, str] = {}
+    say_who_plans(environment)
+    check_planned_by_same(environment)
+    elsewhere = Code(Code.here().digest, "node7", "/opt/lapwing")
+    check_planned_by_same({PLANNED_BY: str(elsewhere), "SINGULARITY_CONTAINER": "containers/train.sif"})
+    check_planned_by_same({})
+
+
+def test_code_that_is_edited_in_place_is_the_same():
+    own = Code.here()
+    check_planned_by_same({PLANNED_BY: str(Code("0" * 64, own.host, own.folder))})
+
+
+def test_another_machine_says_which_two_differ():
+    with pytest.raises(UserError, match="is another Lapwing than /home/me/with: a colon/lapwing on laptop"):
+        check_planned_by_same({PLANNED_BY: str(OTHER)})
+
+
+def test_a_job_keeps_the_planner_of_its_workflow():
+    environment = {PLANNED_BY: str(OTHER)}
+    say_who_plans(environment)
+    assert environment == {PLANNED_BY: str(OTHER)}
+
+
+@dataclass(frozen=True)
+class Elsewhere(Project):
+    """A project with an environment of its own."""
+
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """With what is given."""
+        return {**super().environment(), **self.extra}
+
+
+def test_a_stale_image_is_refused_in_one_sentence(project):
+    image = "containers/data.sif"
+    stale = Elsewhere(project.folder, {PLANNED_BY: str(OTHER), "SINGULARITY_CONTAINER": image})
+    said = stale.run("--until", "download", ok=False)
+    expected = (
+        f"the image {image} holds another Lapwing than {OTHER.folder}, which planned this job; build it anew"
+    )
+    assert f"lapwing: {expected}: make containers" in said
+    assert not list(project.folder.glob("resources/raw/*"))
+
+
+# -- what containers see -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def outside() -> Iterator[Path]:
+    """A folder that containers do not see by themselves: neither the project's nor in /tmp."""
+    with tempfile.TemporaryDirectory(dir=Path.home(), prefix="lapwing-test-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def pretended(tmp_path: Path) -> Path:
+    """A folder with an `apptainer` that notes what it was to show, and runs the command as it is."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    programs = {
+        "apptainer": 'if [ "$1" = --version ]; then echo apptainer version 1.4.5; exit; fi\n'
+        f'echo "$APPTAINER_BIND" >{tmp_path}/binds\n'
+        'while [ "$1" != -c ]; do shift; done\n'
+        'exec bash -c "$2"\n',
+        "python": f'exec {sys.executable} "$@"\n',
+    }
+    for name, text in programs.items():
+        (folder / name).write_text(f"#!/bin/bash\n{text}")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_folders_of_the_settings_are_shown_to_containers(tmp_path, outside, pretended):
+    for name in ("project", "project/containers", "project/mirror"):
+        (tmp_path / name).mkdir()
+    for name in ("mirror", "cache", "scratch", "real", "tmp"):
+        (outside / name).mkdir()
+    (outside / "linked").symlink_to(outside / "real")
+    project = new_project(tmp_path / "project")
+    (project.folder / "resources").symlink_to(outside / "scratch")
+    (project.folder / "containers" / "data.sif").touch()
+    extra = {
+        "PATH": f"{pretended}:{os.environ['PATH']}",
+        "APPTAINER_BIND": "/somewhere:/else",
+        "SNAKEMAKE_OUTPUT_CACHE": str(outside / "cache"),
+        "TMPDIR": str(outside / "tmp"),
+    }
+    mirrors = f"[{outside}/mirror, {outside}/linked, {project.folder}/mirror]"
+    Elsewhere(project.folder, extra).run(
+        "--sdm", "apptainer", "--until", "download",
+        "--config", f"finished_runs={outside}/finished", f"data={{offline: true, mirror: {mirrors}}}",
+    )  # fmt: skip
+    shown = (tmp_path / "binds").read_text().strip().split(",")
+    named = ("cache", "finished", "linked", "mirror", "real", "scratch", "tmp")
+    assert shown == ["/somewhere:/else", *(f"{outside}/{name}" for name in named)]
+
+
+def test_without_containers_nothing_is_made_for_them(project, outside):
+    project.run("--dry-run", "--config", f"finished_runs={outside}/finished")
+    assert not (outside / "finished").exists()
+
+
+def test_a_folder_that_cannot_be_shown_is_named(project, outside, pretended):
+    mirror = outside / "a,b"
+    mirror.mkdir()
+    place = Elsewhere(project.folder, {"PATH": f"{pretended}:{os.environ['PATH']}"})
+    said = place.run(
+        "--sdm", "apptainer", "--dry-run", "--config", f'data={{mirror: ["{mirror}"]}}', ok=False
+    )
+    assert f"lapwing: {mirror} cannot be shown to containers: its name holds a comma or a colon." in said
+
+
+# -- the real thing ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def apptainer() -> None:
+    """Apptainer; CI installs it where it is missing."""
+    install = ["sh", str(ROOT / "containers" / "install-apptainer.sh")]
+    if shutil.which("apptainer") is None and os.environ.get("CI") == "true":
+        subprocess.run(install, check=False)
+    if shutil.which("apptainer") is None:
+        pytest.skip("no Apptainer here; containers/install-apptainer.sh installs it on Debian")
+
+
+@pytest.fixture(scope="session")
+def data_image(apptainer: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The container of the first stages, built from this checkout."""
+    image = tmp_path_factory.mktemp("containers") / "data.sif"
+    build = ["sh", "containers/build.sh", "data", str(image)]
+    environment = {**os.environ, "PYTHON": sys.executable, "PYTHONPATH": "src"}
+    done = subprocess.run(build, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return image
+
+
+@pytest.fixture
+def in_containers(data_image: Path, project: Project) -> Project:
+    """A project that finds the container where its rules name it."""
+    (project.folder / "containers").mkdir()
+    (project.folder / "containers" / "data.sif").symlink_to(data_image)
+    return project
+
+
+@pytest.mark.may_be_left_out
+def test_an_image_says_what_it_holds(data_image):
+    labels = dict(line.split(": ", 1) for line in answer("apptainer", "inspect", data_image).splitlines())
+    commit = labels["org.opencontainers.image.revision"].removesuffix("-dirty")
+    assert commit == answer("git", "-C", ROOT, "rev-parse", "HEAD").strip()
+    assert labels["org.opencontainers.image.version"] == __version__
+    digest = hashlib.sha256((ROOT / "envs/data.lock.txt").read_bytes()).hexdigest()
+    assert labels["lapwing.lock"] == f"sha256:{digest}"
+    assert re.fullmatch("[0-9a-f]{64}", labels["lapwing.code"])
+
+
+def answer(*command: str | Path) -> str:
+    """What a command prints."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.may_be_left_out
+def test_an_image_is_complete_without_this_machine(data_image, tmp_path):
+    code = "import sys, numpy, lapwing; print(sys.prefix, numpy.__file__, lapwing.__file__)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HOME": str(tmp_path)}
+    command = ["apptainer", "exec", "--containall", str(data_image), "python", "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert all(place.startswith("/opt/lapwing") for place in done.stdout.split())
+    missing = subprocess.run(
+        [*command[:-1], "import torch"], env=environment, capture_output=True, check=False
+    )
+    assert missing.returncode == 1
+
+
+@pytest.mark.may_be_left_out
+def test_containers_give_the_same_data_and_corruption(in_containers, tmp_path_factory, outside):
+    local = new_project(tmp_path_factory.mktemp("local"))
+    local.run("--until", "corrupt")
+    (outside / "cache").mkdir()
+    contained = Elsewhere(in_containers.folder, {"SNAKEMAKE_OUTPUT_CACHE": str(outside / "cache")})
+    contained.run("--sdm", "apptainer", "--cache", "--until", "corrupt")
+    found = compare(local.folder / "outputs/paper", contained.folder / "outputs/paper")
+    assert found["prepared data"]
+    assert found["corrupted"]
+    assert {how for results in found.values() for how in results.values()} == {"equal"}
+    prepared = contained.folder.glob("outputs/paper/data/*.safetensors")
+    assert all(path.resolve().is_relative_to(outside) for path in prepared)  # in the cache
+
+
+@pytest.mark.may_be_left_out
+def test_an_image_of_another_checkout_is_refused(in_containers, tmp_path):
+    changed = tmp_path / "changed"
+    shutil.copytree(ROOT / "src", changed / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    with (changed / "src/lapwing/schema.py").open("a") as file:
+        file.write("# another\n")
+    other = Elsewhere(in_containers.folder, {"PYTHONPATH": str(changed / "src")})
+    said = other.run("--sdm", "apptainer", "--until", "download", ok=False)
+    assert f"data.sif holds another Lapwing than {changed}/src/lapwing, which planned this job" in said
