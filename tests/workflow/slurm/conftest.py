@@ -1,0 +1,5 @@
+"""The fixture `slurm`, for the tests of this folder."""
+
+from tests.workflow.slurm.cluster import slurm
+
+__all__ = ["slurm"]

@@ -1,0 +1,125 @@
+"""The workflow on a real Slurm, with the repository's own profile: the same numbers, whatever happens."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lapwing.job_log import read_log
+from lapwing.study import merged
+from tests.workflow.conftest import STUDY, Project, new_project
+from tests.workflow.slurm.cluster import SITE, Driver, Job, for_cluster
+
+pytestmark = [pytest.mark.workflow, pytest.mark.may_be_left_out, pytest.mark.usefixtures("slurm")]
+
+CORRUPTIONS = ["original", "random_label", "batch_label_flip"]
+LONGER = merged(STUDY, {"conditions": {"epochs": 25}, "grid": {"corruption": CORRUPTIONS, "method": ["lap"]}})
+RESULTS = "outputs/paper/results/tiny.parquet"
+
+
+def test_a_whole_run_gives_the_numbers_of_a_local_one(project: Project, finished: Project) -> None:
+    offline = for_cluster(project, slurm={**SITE, "network": False})
+    with Driver(offline, RESULTS) as driver:
+        driver.finish()
+        jobs = {job.what: job for job in driver.jobs()}
+
+    expected = pd.read_parquet(finished.folder / RESULTS)
+    pd.testing.assert_frame_equal(pd.read_parquet(project.folder / RESULTS), expected, check_exact=True)
+    assert jobs.keys() == {  # the download ran beside Snakemake
+        "rule_prepare_wildcards_digits",
+        "rule_corrupt_corrupt",
+        "rule_train_wildcards_tiny_digits-original",
+        "rule_train_wildcards_tiny_digits-random_label",
+        "rule_results_aggregate",
+    }
+    assert all(job.state == "COMPLETED" and job.said["Partition"] == "cpu" for job in jobs.values())
+    asked = jobs["rule_corrupt_corrupt"].asked("NumCPUs", "MinMemoryNode", "TimeLimit")
+    assert asked == ("1", "2000M", "00:40:00")  # four in a group, one after another: ten minutes each
+    assert {read_log(log).end for log in project.folder.glob("outputs/paper/logs/**/*.log")} == {"done"}
+
+
+# -- jobs that do not end by themselves ------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project in which everything is trained, by no cluster."""
+    project = new_project(tmp_path_factory.mktemp("undisturbed"), LONGER)
+    project.run("--until", "train")
+    return project
+
+
+@pytest.fixture
+def untrained(undisturbed: Project, tmp_path: Path) -> Project:
+    """A copy in which nothing is trained yet."""
+    folder = tmp_path / "untrained"
+    shutil.copytree(undisturbed.folder, folder, ignore=shutil.ignore_patterns("runs", "finished", "logs"))
+    return for_cluster(Project(folder))
+
+
+def cancelled(job: Job, log: Path) -> None:
+    subprocess.run(["scancel", job.id], check=True)
+
+
+def killed(job: Job, log: Path) -> None:
+    os.kill(int(re.findall(r"process (\d+)", log.read_text())[-1]), signal.SIGKILL)
+
+
+def requeued(job: Job, log: Path) -> None:
+    subprocess.run(["scontrol", "requeue", job.id], check=True)
+
+
+def test_jobs_that_are_stopped_go_on_to_the_same_numbers(untrained: Project, undisturbed: Project) -> None:
+    happens: dict[str, Callable[[Job, Path], None]] = dict(
+        zip(CORRUPTIONS, (cancelled, killed, requeued), strict=True)
+    )
+    logs = {name: untrained.folder / f"outputs/paper/logs/train/tiny/digits-{name}.log" for name in happens}
+
+    with Driver(untrained, "--until", "train") as driver:
+
+        def disturb() -> bool:
+            """Stop the jobs that have trained two whole epochs; whether all were."""
+            for name in list(happens):
+                job = driver.job(f"rule_train_wildcards_tiny_digits-{name}")
+                if job and logs[name].is_file() and "epoch 3 of" in logs[name].read_text():
+                    happens.pop(name)(job, logs[name])
+            return not happens
+
+        driver.until(disturb)
+        driver.finish()
+        jobs = driver.jobs()
+
+    pd.testing.assert_frame_equal(untrained.metrics(), undisturbed.metrics(), check_exact=True)
+    assert {run["trained"].partition(" at ")[0] for run in untrained.runs()} == {"resumed"}
+    kept = {log.parent.name: log.read_text() for log in untrained.folder.glob("outputs/slurm-logs/*/*/*.log")}
+    assert kept.keys() == {"tiny_digits-original", "tiny_digits-random_label"}  # those of failed jobs alone
+    assert "lapwing: stopped by SIGTERM" in kept["tiny_digits-original"]
+    states = [(job.what.rpartition("-")[2], *job.asked("JobState", "TimeLimit", "Restarts")) for job in jobs]
+    assert sorted(states) == [
+        ("batch_label_flip", "COMPLETED", "00:10:00", "1"),
+        ("original", "CANCELLED", "00:10:00", "0"),
+        ("original", "COMPLETED", "00:20:00", "0"),
+        ("random_label", "COMPLETED", "00:20:00", "0"),
+        ("random_label", "FAILED", "00:10:00", "0"),
+    ]
+    memory = {job.said["TimeLimit"]: job.said["MinMemoryNode"] for job in jobs}
+    assert memory == {"00:10:00": "1000M", "00:20:00": "2000M"}
+
+
+def test_a_job_asks_for_its_gpu_and_says_when_there_is_none(untrained: Project) -> None:
+    for_cluster(untrained, gpu=1, only={"corruption": "original"})
+    with Driver(untrained, "--until", "train", "--retries", "0") as driver:
+        said = driver.finish(ok=False)
+        (job,) = driver.jobs()
+
+    assert job.asked("Partition", "TresPerJob", "JobState") == ("gpu", "gres:gpu:1", "FAILED")
+    log = read_log(untrained.folder / "outputs/paper/logs/train/tiny/digits-original.log")
+    assert log.end == "failed"
+    assert "GPU" in log.why
+    assert "digits-original.log" in said
