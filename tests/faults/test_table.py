@@ -1,0 +1,20 @@
+"""The page of faults is what the tests claim, and nothing is silent."""
+
+from tests.faults.table import FAULTS, OUTCOMES, PAGE, Case, claimed, counts, page
+
+
+def test_every_fault_is_tested() -> None:
+    cases = claimed()
+    assert sorted({case.fault for case in cases}) == FAULTS
+    assert {case.outcome for case in cases} <= {"recovered", "refused"}
+
+
+def test_page_is_up_to_date() -> None:
+    assert PAGE.read_text(encoding="utf-8") == page(claimed()), "make faults writes it anew"
+
+
+def test_fault_counts_by_the_worst_of_its_tests() -> None:
+    cases = [Case("F01", "", outcome, f"{number}") for number, outcome in enumerate(OUTCOMES)]
+    assert counts(cases) == {"failed": 1}
+    assert counts(cases[:2]) == {"refused": 1}
+    assert counts([cases[0], Case("F02", "", "recovered", "")]) == {"recovered": 2}
