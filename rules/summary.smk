@@ -1,0 +1,37 @@
+# What happened: after each start that did something it is printed, and kept in outputs/<scale>/summary/.
+# Only the driver comes here: Snakemake starts jobs, on a cluster too, with --no-hooks.
+
+from lapwing.job_log import in_one_sentence
+from lapwing.summary import begin, summarise
+
+OF_THIS_SCALE = Path("outputs", plan.settings.scale)
+begun = []  # when this driver started, which another one that works on other targets does not change
+
+
+@contextlib.contextmanager
+def without_stopping():
+    """Whatever is wrong with a summary is said in a sentence and changes nothing else."""
+    try:
+        yield
+    except Exception as error:
+        print(f"lapwing: what happened cannot be told: {in_one_sentence(error)}", file=sys.stderr)
+
+
+def say_what_happened(failed):
+    with without_stopping():
+        for since in begun:
+            said = summarise(OF_THIS_SCALE, plan.raw, since, failed=failed)
+            print(f"\n{said}" if said else "", file=sys.stderr)
+
+
+onstart:
+    with without_stopping():
+        begun.append(begin(OF_THIS_SCALE))
+
+
+onsuccess:
+    say_what_happened(failed=False)
+
+
+onerror:
+    say_what_happened(failed=True)
