@@ -1,11 +1,12 @@
 """Runs that were trained before, and where unfinished ones stand: memory only, never trusted blindly.
 
     <folder>/<key>/seed=<s>/{metrics.parquet, sources.parquet, run.json}   a finished run, whole or absent
+    <folder>/<key>/seed=<s>-<origin>/…                                     another, where that does not count
     <folder>/<key>/checkpoint-seeds=<…>.safetensors                        runs at the end of an epoch
     <folder>/<key>/lock-seed=<s>                                           held while a process works on it
 
-The key is a hash of what decides the numbers. What is read is checked; what is damaged is renamed to
-`damaged-…`, named in the log, and trained again.
+The key is a hash of what decides the numbers; where they were trained is no part of it (`origin.py`). What is
+read is checked; what is damaged is renamed to `damaged-…`, named in the log, and trained again.
 """
 
 from __future__ import annotations
@@ -29,12 +30,16 @@ import pandas as pd
 from lapwing import files
 from lapwing.errors import UserError
 from lapwing.files import Array
+from lapwing.training.origin import Cache, Counting
 from lapwing.training.settings import RunSettings
 
 log = logging.getLogger(__name__)
 
 NOT_WHAT_WAS_WRITTEN = (files.DamagedFile, files.MissingFile, KeyError, TypeError)
 """What sets a file aside; one that merely cannot be read now is left alone."""
+
+WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+"""What a file system says that knows no locks."""
 
 
 def data_digest(path: Path) -> str:
@@ -50,14 +55,21 @@ def run_key(settings: RunSettings, data: str) -> str:
     return files.content_key({"settings": settings.model_dump(mode="json"), "data": data}, length=16)
 
 
-def recorded_seconds(folder: Path, key: str) -> dict[int, float]:
-    """How long the finished runs of a key took, by seed; what cannot be read is left out."""
-    seconds = {}
-    for path in (folder / key).glob("seed=*/run.json"):
+def recorded_seconds(folder: Path, key: str, counting: Counting) -> dict[int, float]:
+    """How long the finished runs of a key took that count, by seed."""
+    said = _said(folder / key, counting).items()
+    return {seed: float(about["seconds"]) for seed, about in said if "seconds" in about}
+
+
+def _said(folder: Path, counting: Counting) -> dict[int, dict[str, Any]]:
+    """What the finished runs that count say of themselves, by seed; what cannot be read is left out."""
+    said = {}
+    for path in folder.glob("seed=*/run.json"):
         with contextlib.suppress(UserError, KeyError, TypeError):
             about = files.read_json(path)
-            seconds[int(about["seed"])] = float(about["seconds"])
-    return seconds
+            if counting.counts(about):
+                said[int(about["seed"])] = about
+    return said
 
 
 @dataclass(frozen=True)
@@ -85,25 +97,35 @@ class Checkpoint:
 
 
 class FinishedRuns:
-    """The finished and unfinished runs of one key."""
+    """The finished and unfinished runs of one key.
 
-    def __init__(self, folder: Path, key: str) -> None:
+    Args:
+        folder: of all finished runs.
+        key: of these.
+        counting: which of them count here.
+    """
+
+    def __init__(self, folder: Path, key: str, counting: Counting | None = None) -> None:
         self.key = key
         self.folder = folder / key
+        self.counting = counting or Counting()
 
     # -- finished runs -----------------------------------------------------------------------------
 
     def read(self, seed: int) -> FinishedRun | None:
-        """A finished run, or None; a damaged one is set aside."""
-        folder = self._run(seed)
-        if not folder.is_dir():
-            return None
+        """A finished run that counts, or None; damaged ones are set aside."""
+        runs = (self._read(folder, seed) for folder in self._places(seed))
+        return next((run for run in runs if run and self.counting.counts(run.about)), None)
+
+    def _read(self, folder: Path, seed: int) -> FinishedRun | None:
         try:
             about = files.read_json(folder / "run.json")
-            if (about["key"], about["seed"]) != (self.key, seed):
-                raise files.DamagedFile(folder, "it belongs to another run")
-            metrics = files.read_table(folder / "metrics.parquet")
-            return FinishedRun(metrics, files.read_table(folder / "sources.parquet"), about)
+            metrics, of_metrics = files.read_table_with_about(folder / "metrics.parquet")
+            sources, of_sources = files.read_table_with_about(folder / "sources.parquet")
+            for said in (about, of_metrics, of_sources):
+                if (said["key"], said["seed"]) != (self.key, seed):
+                    raise files.DamagedFile(folder, "it belongs to another run")
+            return FinishedRun(metrics, sources, about)
         except NOT_WHAT_WAS_WRITTEN as error:
             self.set_aside(folder, error)
             return None
@@ -111,24 +133,37 @@ class FinishedRuns:
     def write(self, seed: int, run: FinishedRun) -> None:
         """Keep a finished run: written aside, then renamed, so that it is whole or absent.
 
-        A run that is there already, because a file system knows no locks, stays as it is.
+        A run that is there already stays as it is. If it is one that does not count, this one is kept under a
+        name of its own; if it does, the file system knows no locks, and one of the two is enough.
         """
         self._clear_leftovers(seed)
-        aside = self.folder / f"part-{os.getpid()}-seed={seed}"
+        aside = files.beside(self.folder / f"seed={seed}")
         what = {"key": self.key, "seed": seed}
         files.write_table(aside / "metrics.parquet", run.metrics, what)
         files.write_table(aside / "sources.parquet", run.sources, what)
         files.write_json(aside / "run.json", run.about, what)
+        place = self._run(seed)
+        if place.is_dir() and seed not in _said(self.folder, self.counting):
+            place = self._own(seed)
         try:
-            aside.rename(self._run(seed))
+            aside.rename(place)
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
-                raise UserError(f"{self._run(seed)} cannot be written: {error.strerror}.") from error
+                raise UserError(f"{place} cannot be written: {error.strerror}.") from error
         files.sync(self.folder)
 
     def _run(self, seed: int) -> Path:
         return self.folder / f"seed={seed}"
+
+    def _own(self, seed: int) -> Path:
+        """Where a run from here is kept while one from elsewhere has the plain name."""
+        return self.folder / f"seed={seed}-{self.counting.here.tag}"
+
+    def _places(self, seed: int) -> list[Path]:
+        """Where the seed's runs are; one from here stands before those from elsewhere."""
+        found = [self._run(seed), *sorted(self.folder.glob(f"seed={seed}-*"))]
+        return sorted((path for path in found if path.is_dir()), key=lambda path: path != self._own(seed))
 
     def _clear_leftovers(self, seed: int) -> None:
         """Remove what killed processes were writing; nobody else works on a run that is locked by us."""
@@ -167,6 +202,10 @@ class FinishedRuns:
             holder = file.read().strip() or "another process"
             log.info("run %s seed %d: %s trains it, waiting", self.key, seed, holder)
             fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in WITHOUT_LOCKS:
+                raise
+            log.warning("%s: the file system knows no locks; two jobs may train the same run", file.name)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
@@ -178,6 +217,8 @@ class FinishedRuns:
         names = "+".join(str(seed) for seed in seeds)
         if len(names) > 60:
             names = f"{len(seeds)}-{hashlib.sha256(names.encode()).hexdigest()[:12]}"
+        if self.counting.cache != Cache():  # it must not take the place of one that does not count
+            names = f"{names}-{self.counting.here.tag}"
         return self.folder / f"checkpoint-seeds={names}.safetensors"
 
     def save(self, seeds: Sequence[int], arrays: Mapping[str, Array], about: Mapping[str, Any]) -> None:
@@ -203,7 +244,8 @@ class FinishedRuns:
 
     def _concerns(self, path: Path, pending: Sequence[int]) -> bool:
         try:
-            return not set(files.read_about(path)["seeds"]).isdisjoint(pending)
+            about = files.read_about(path)
+            return self.counting.counts(about) and not set(about["seeds"]).isdisjoint(pending)
         except NOT_WHAT_WAS_WRITTEN:
             return True  # to be set aside when it is read
 
@@ -220,8 +262,10 @@ class FinishedRuns:
             return None
 
     def forget_checkpoints(self) -> None:
-        """Remove the checkpoints all of whose runs are finished."""
+        """Remove the checkpoints that count and all of whose runs are finished."""
+        finished = _said(self.folder, self.counting).keys()
         for path in self.folder.glob("checkpoint-*.safetensors"):
             with contextlib.suppress(UserError, KeyError, TypeError):
-                if all(self._run(seed).is_dir() for seed in files.read_about(path)["seeds"]):
+                about = files.read_about(path)
+                if self.counting.counts(about) and finished >= set(about["seeds"]):
                     path.unlink(missing_ok=True)

@@ -1,0 +1,230 @@
+"""Finished runs and checkpoints that were made elsewhere: which count, and what becomes of the others."""
+
+import errno
+import fcntl
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from lapwing import files
+from lapwing.errors import UserError
+from lapwing.training.finished import FinishedRun, FinishedRuns, recorded_seconds
+from lapwing.training.origin import (
+    Cache,
+    Counting,
+    Origin,
+    lock_of,
+    lock_of_image,
+    machine_of,
+    origin_here,
+    processor,
+)
+from tests.training.parts import cell_of, train
+
+HERE = Origin("Processor 1", "python 3.11, torch 2.6.0, numpy 2.1.0")
+THERE = {
+    "machine": replace(HERE, machine="Processor 2"),
+    "lock": replace(HERE, lock="python 3.12, torch 2.6.0, numpy 2.1.0"),
+}
+TABLE = pd.DataFrame({"value": [1.0]})
+
+
+def store(folder: Path, here: Origin = HERE, **cache: bool) -> FinishedRuns:
+    return FinishedRuns(folder, "key", Counting(here, Cache(**cache)))
+
+
+def run_of(origins: list[Origin], seed: int = 2) -> FinishedRun:
+    said = [{"machine": origin.machine, "lock": origin.lock} for origin in origins]
+    return FinishedRun(TABLE, TABLE, {"key": "key", "seed": seed, "seconds": 3.0, "origins": said})
+
+
+def checkpoint(runs: FinishedRuns, origin: Origin, epoch: int) -> None:
+    about = {"counters": {"epoch": epoch}, "origins": run_of([origin]).about["origins"]}
+    runs.save([2, 4], {"x": TABLE.to_numpy()}, about)
+
+
+def elsewhere(folder: Path, **changes: str) -> None:
+    """Have every finished run say that it was made elsewhere."""
+    for path in folder.glob("finished/*/seed=*/run.json"):
+        about = files.read_json(path)
+        about["origins"] = [{**origin, **changes} for origin in about["origins"]]
+        files.write_json(path, about, {"key": about["key"], "seed": about["seed"]})
+
+
+# -- which count -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("what", THERE)
+def test_a_run_from_elsewhere_counts_unless_the_settings_say_otherwise(tmp_path, what):
+    store(tmp_path, THERE[what]).write(2, run_of([THERE[what]]))
+    other = next(name for name in THERE if name != what)
+    assert store(tmp_path).read(2) is not None
+    assert store(tmp_path, **{f"other_{other}": False}).read(2) is not None
+    assert store(tmp_path, **{f"other_{what}": False}).read(2) is None
+    strict = Counting(HERE, Cache(**{f"other_{what}": False}))
+    assert recorded_seconds(tmp_path, "key", strict) == {}
+    assert recorded_seconds(tmp_path, "key", Counting(HERE)) == {2: 3.0}
+
+
+def test_a_run_that_was_begun_elsewhere_is_from_there_too(tmp_path):
+    store(tmp_path).write(2, run_of([THERE["machine"], HERE]))
+    assert store(tmp_path).read(2) is not None
+    assert store(tmp_path, other_machine=False).read(2) is None
+
+
+def test_what_an_older_run_did_not_record_counts_as_other(tmp_path):
+    about = run_of([]).about | {"versions": {"python": "3.11.9", "torch": "2.6.0+cu124", "numpy": "2.1.0"}}
+    del about["origins"]
+    store(tmp_path).write(2, FinishedRun(TABLE, TABLE, about))
+    assert store(tmp_path, other_lock=False).read(2) is not None
+    assert store(tmp_path, other_machine=False).read(2) is None
+    assert Counting(HERE).elsewhere(about) == "on an unrecorded machine"
+
+
+def test_two_machines_that_take_nothing_from_each_other_keep_a_run_each(tmp_path):
+    """In one folder, in turn, and none is trained twice."""
+    places = [store(tmp_path, here, other_machine=False) for here in (HERE, THERE["machine"])]
+    for place in places:
+        assert place.read(2) is None
+        place.write(2, run_of([place.counting.here]))
+    for place in places:
+        assert place.read(2).about["origins"][0]["machine"] == place.counting.here.machine
+    names = {path.name for path in places[0].folder.iterdir()}
+    assert names == {"seed=2", f"seed=2-{THERE['machine'].tag}"}
+
+
+def test_a_run_from_here_stands_before_one_from_elsewhere(tmp_path):
+    there = THERE["machine"]
+    store(tmp_path, there, other_machine=False).write(2, run_of([there]))
+    store(tmp_path, HERE, other_machine=False).write(2, run_of([HERE]))
+    assert store(tmp_path, HERE).read(2).about["origins"][0]["machine"] == "Processor 1"
+    assert store(tmp_path, there).read(2).about["origins"][0]["machine"] == "Processor 2"
+
+
+def test_a_checkpoint_from_elsewhere_that_does_not_count_is_neither_used_nor_lost(tmp_path):
+    ours, theirs = (store(tmp_path, here, other_machine=False) for here in (HERE, THERE["machine"]))
+    checkpoint(theirs, THERE["machine"], epoch=7)
+    assert ours.checkpoints([2, 4]) == []
+    checkpoint(ours, HERE, epoch=3)
+    assert [c.about["counters"]["epoch"] for c, _ in ours.checkpoints([2, 4])] == [3]
+    assert [c.about["counters"]["epoch"] for c, _ in theirs.checkpoints([2, 4])] == [7]
+    for seed in (2, 4):
+        ours.write(seed, run_of([HERE], seed))
+    ours.forget_checkpoints()
+    assert ours.checkpoints([2, 4]) == []
+    assert [c.about["counters"]["epoch"] for c, _ in theirs.checkpoints([2, 4])] == [7]
+
+
+def test_a_checkpoint_that_counts_goes_on_from_the_furthest(tmp_path):
+    checkpoint(store(tmp_path, THERE["machine"], other_machine=False), THERE["machine"], epoch=7)
+    checkpoint(store(tmp_path), HERE, epoch=3)
+    [(found, seeds)] = store(tmp_path).checkpoints([2, 4])
+    assert (found.about["counters"]["epoch"], seeds) == (7, [2, 4])
+
+
+# -- in a job --------------------------------------------------------------------------------------
+
+
+def test_a_job_says_what_it_took_over_and_trains_again_what_does_not_count(tmp_path):
+    train(tmp_path, [cell_of(seeds=[2])])
+    elsewhere(tmp_path, machine="Processor 2", lock="python 2.7.18, torch 2.6.0, numpy 2.1.0")
+    metrics, _, [run] = train(tmp_path, [cell_of(seeds=[2])])
+    assert (run["trained"], run["elsewhere"]) == ("found finished", "on another machine with other versions")
+    for _ in range(2):
+        again, _, [run] = train(tmp_path, [cell_of(seeds=[2])], cache={"other_machine": False})
+        assert run["origins"][0]["machine"] == processor()
+        pd.testing.assert_frame_equal(again, metrics, check_exact=True)
+    assert (run["trained"], run["elsewhere"]) == ("found finished", None)
+
+
+def begun(folder: Path, monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    """A job that ended after its second epoch, on another machine as its checkpoint says."""
+    save = FinishedRuns.save
+
+    def end_after_two(self, seeds, arrays, about):
+        save(self, seeds, arrays, about)
+        if about["counters"]["epoch"] == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FinishedRuns, "save", end_after_two)
+        with pytest.raises(KeyboardInterrupt):
+            train(folder, [cell_of(seeds=[2])])
+    [path] = folder.glob("finished/*/checkpoint-*")
+    arrays, about = files.read_arrays(path)
+    origins = [{**origin, "machine": machine} for origin in about["origins"]]
+    files.write_arrays(path, arrays, {**about, "origins": origins})
+
+
+def test_a_run_that_goes_on_elsewhere_says_where_it_was(tmp_path, monkeypatch):
+    begun(tmp_path, monkeypatch, "Processor 2")
+    _, _, [run] = train(tmp_path, [cell_of(seeds=[2])])
+    assert run["trained"] == "resumed at epoch 2"
+    assert [origin["machine"] for origin in run["origins"]] == ["Processor 2", processor()]
+
+
+def test_a_run_does_not_go_on_from_elsewhere_where_that_does_not_count(tmp_path, monkeypatch):
+    begun(tmp_path, monkeypatch, "Processor 2")
+    _, _, [run] = train(tmp_path, [cell_of(seeds=[2])], cache={"other_machine": False})
+    assert run["trained"] == "now"
+    assert [origin["machine"] for origin in run["origins"]] == [processor()]
+
+
+# -- here ------------------------------------------------------------------------------------------
+
+
+def test_the_machine_is_that_of_what_computes():
+    assert machine_of([]) == processor() != ""
+    assert machine_of(["A100", "H100", "A100"]) == "A100, H100"
+
+
+def test_for_what_pytorch_was_built_is_in_no_lock():
+    versions = {"python": "3.11.9", "torch": "2.6.0+cu124", "numpy": "2.1.0", "lapwing": "1"}
+    assert lock_of(versions) == "python 3.11, torch 2.6.0, numpy 2.1.0"
+
+
+def test_the_plan_and_the_jobs_see_the_same_place(tmp_path):
+    """The plan does not wait for PyTorch; a job asks it."""
+    _, _, [run] = train(tmp_path, [cell_of(seeds=[2], epochs=1)], device="cpu")
+    here = origin_here("cpu")
+    assert run["origins"] == [{"machine": here.machine, "lock": here.lock}]
+
+
+def test_the_lock_of_a_container_is_what_its_image_says(tmp_path, monkeypatch):
+    image, program = tmp_path / "train.sif", tmp_path / "bin" / "apptainer"
+    program.parent.mkdir()
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+    labels = {"data": {"attributes": {"labels": {"lapwing.lock": "sha256:1"}}}}
+    program.write_text(f"#!/bin/sh\n[ \"$1 $4\" = 'inspect {image}' ] && echo '{json.dumps(labels)}'\n")
+    program.chmod(0o755)
+    assert lock_of_image(image) is None
+    image.touch()
+    assert lock_of_image(image) == "sha256:1"
+    program.write_text("#!/bin/sh\nexit 1\n")
+    assert lock_of_image(image) is None
+
+
+# -- without locks ---------------------------------------------------------------------------------
+
+
+def test_a_file_system_without_locks_is_said_and_the_run_trained(tmp_path, monkeypatch, caplog):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with store(tmp_path).locked([2]):
+        store(tmp_path).write(2, run_of([HERE]))
+    assert "the file system knows no locks" in caplog.text
+
+
+def test_other_trouble_with_a_lock_is_not_hidden(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises((OSError, UserError)), store(tmp_path).locked([2]):
+        pass

@@ -1,0 +1,46 @@
+"""Checkouts that share a cache and a folder of finished runs, and artefacts that share studies."""
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from benchmarks.two_checkouts import start_together
+from lapwing.study_files import read_studies
+from tests.workflow.conftest import ROOT, new_project
+
+pytestmark = pytest.mark.workflow
+
+
+def test_two_checkouts_started_together_train_no_run_twice_and_damage_nothing(tmp_path: Path) -> None:
+    """What the cache may do twice, because it has no lock, is the same both times."""
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+        new_project(folder)
+    together = start_together(folders, tmp_path / "shared", "paper")
+    assert not together.failed
+    assert together.differing() == []
+    assert together.damaged() == []
+    assert len(together.trained) == 8
+    assert set(together.trained.values()) == {1}
+    jobs = {name.partition("/")[0] for name in together.done}
+    assert jobs == {"download", "prepare", "corrupt"}
+    assert len(together.done) == 6
+    again = start_together(folders, tmp_path / "shared", "paper", ["--dry-run"])
+    for folder in folders:  # nothing looks out of date to either because of what the other wrote
+        assert "Nothing to be done" in again.said(folder)
+
+
+@pytest.mark.parametrize("artefact", ["figure_4", "table_1_ranking"])
+def test_one_artefact_trains_the_runs_of_its_studies_and_no_other(tmp_path: Path, artefact: str) -> None:
+    project = new_project(tmp_path)
+    shutil.rmtree(project.folder / "studies")
+    shutil.copytree(ROOT / "studies", project.folder / "studies")
+    text = project.run(artefact, "--dry-run", "--config", "scale=demo")
+    trained = set(re.findall(r"^rule train:.*?wildcards: study=(\w+),", text, re.MULTILINE | re.DOTALL))
+    studies = read_studies(project.folder / "studies", "demo").values()
+    own = next(study for study in studies if artefact in study.artefacts)
+    assert trained
+    assert trained <= {own.name, *own.artefacts[artefact].studies}
