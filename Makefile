@@ -2,7 +2,12 @@
 # make demo-all  every artefact at demo scale
 # make test    environment, then linters, types and tests
 # make check   linters and types alone
+# make faults  does to the workflow what machines and networks do; writes docs/faults.md
+# make test-oldest  tests of training with the oldest PyTorch that it works with (.venv-oldest, 6 GB more)
 # make text    the environment of the text stage with the last torchtext (.venv-text, 5 GB more)
+# make containers  the images of the stages, for --sdm apptainer: those that are out of date (docs/containers.md)
+# make same-numbers  the demo here and in containers, from nothing, and compares all numbers
+# make pictures  the workflow's graphs in docs/workflow.md, drawn from its rules
 # make locks   new versions into envs/*.txt (needs uv)
 # make clean   removes what was made, the environment and finished runs included
 
@@ -10,7 +15,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-all test check text locks clean
+.PHONY: demo demo-all test test-oldest check faults text containers same-numbers pictures locks clean
 
 demo: .venv/workflow.txt
 	@$(BIN)/snakemake --cores all --config scale=demo --logger rich
@@ -23,6 +28,9 @@ demo-all: .venv/workflow.txt
 
 test: check
 	@$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
+faults: .venv/develop.txt
+	@$(BIN)/python -m pytest tests/faults -m fault --numprocesses 2 --dist loadfile
 
 check: .venv/develop.txt
 	@$(BIN)/ruff check .
@@ -43,10 +51,37 @@ text: .venv-text/text.lock.txt
 .venv-text/text.lock.txt: envs/text.lock.txt pyproject.toml
 	@PYTHON="$(PYTHON)" sh envs/install.sh $< .venv-text
 
+# The training stage with versions that clusters still have.
+test-oldest: .venv-oldest/oldest.lock.txt
+	@.venv-oldest/bin/python -m pytest tests/training tests/methods tests/models
+
+.venv-oldest/oldest.lock.txt: envs/oldest.lock.txt pyproject.toml
+	@PYTHON="$(PYTHON)" sh envs/install.sh $< .venv-oldest
+
+STAGES := data train present text
+BASE ?= debian
+
+containers: $(STAGES:%=containers/%.sif)
+	@ls -l --block-size=M $^ | awk '{sum += $$5; print $$9 ": " $$5 "B"} END {print "together " sum " MB"}'
+
+containers/%.sif: containers/%.def envs/%.lock.txt containers/build.sh containers/install.sh pyproject.toml \
+		$(shell find src -name '*.py' -o -name '*.j2') | .venv/workflow.txt
+	@BASE=$(BASE) PYTHON=$(BIN)/python sh containers/build.sh $*
+
+same-numbers: containers
+	@$(BIN)/python benchmarks/containers.py
+
+pictures: .venv/workflow.txt
+	@$(BIN)/python docs/pictures.py
+
 locks:
 	uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --quiet --upgrade envs/workflow.in --output-file envs/workflow.txt
 	uv pip compile --generate-hashes --universal --python-version 3.11 --no-header --quiet --upgrade envs/develop.in --output-file envs/develop.txt
+	for stage in data train present; do \
+		uv pip compile --generate-hashes --python-version 3.11 --python-platform linux --no-header --quiet --upgrade envs/$$stage.in --output-file envs/$$stage.lock.txt; \
+	done
 	uv pip compile --generate-hashes --python-version 3.11 --no-header --quiet --upgrade envs/text.in --output-file envs/text.lock.txt
+	uv pip compile --generate-hashes --python-version 3.11 --no-header --quiet --upgrade envs/oldest.in --output-file envs/oldest.lock.txt
 
 clean:
-	rm -rf .venv .venv-text .snakemake resources $(filter-out outputs/README.md,$(wildcard outputs/*))
+	rm -rf containers/.build containers/*.sif .venv .venv-text .venv-oldest .snakemake resources $(filter-out outputs/README.md,$(wildcard outputs/*))

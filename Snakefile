@@ -16,6 +16,7 @@ include: "rules/train.smk"
 include: "rules/aggregate.smk"
 include: "rules/present.smk"
 include: "rules/report.smk"
+include: "rules/summary.smk"
 
 
 check_artefacts(rule.name for rule in workflow.rules)

@@ -16,8 +16,9 @@ rule aggregate:
         "containers/present.sif"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **on_cpus,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(30),
     params:
         version=RESULTS_VERSION,
         study=study_shown,

@@ -2,18 +2,23 @@
 
 import contextlib
 import io
+import os
 import re
 import sys
 from math import prod
 from pathlib import Path
 
 from snakemake.cli import parse_args
+from snakemake.settings.types import DeploymentMethod
 
+from lapwing.code import PLANNED_BY, say_who_plans
 from lapwing.datasets import datasets
 from lapwing.errors import UserError, as_one_sentence, did_you_mean
+from lapwing.files import content_key
 from lapwing.plan import Plan
 from lapwing.results import RESULTS_VERSION
 from lapwing.study import notebook_of
+from lapwing.training.origin import lock_of_image
 
 with as_one_sentence():
     plan = Plan(config, raw=Path("resources/raw"), published=Path("published"))
@@ -29,6 +34,13 @@ pathvars:
     results=f"outputs/{plan.settings.scale}",
     logs=f"outputs/{plan.settings.scale}/logs",
     run=f"outputs/{plan.settings.scale}/runs/{{study}}/{{part}}",
+
+
+say_who_plans(os.environ)
+
+
+envvars:
+    PLANNED_BY,
 
 
 def any_of(words):
@@ -48,6 +60,66 @@ wildcard_constraints:
     study=any_of(plan.studies),
     part="[A-Za-z0-9_.+-]+",
     artefact=any_of(plan.artefacts),
+
+
+# -- containers ------------------------------------------------------------------------------------
+
+in_containers = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
+
+
+def bind_folders():
+    """Show containers the folders that settings name; by themselves they see little more than this one."""
+    named = [*plan.settings.data.mirror, plan.settings.finished_runs, Path("outputs"), Path("resources")]
+    named += [Path(os.environ[name]) for name in ("SNAKEMAKE_OUTPUT_CACHE", "TMPDIR") if os.environ.get(name)]
+    with contextlib.suppress(OSError):  # of which the job speaks
+        plan.settings.finished_runs.mkdir(parents=True, exist_ok=True)  # what is not there cannot be shown
+    places = {place for folder in named if folder.exists() for place in (folder.absolute(), folder.resolve())}
+    outside = sorted(str(place) for place in places if not place.is_relative_to(Path.cwd()))
+    for place in outside:
+        if set(place) & set(",:"):
+            raise UserError(f"{place} cannot be shown to containers: its name holds a comma or a colon.")
+    given = os.environ.get("APPTAINER_BIND") or os.environ.get("SINGULARITY_BIND") or ""
+    words = filter(None, given.split(","))
+    binds = ",".join(dict.fromkeys([*words, *outside]))
+    os.environ |= {"APPTAINER_BIND": binds, "SINGULARITY_BIND": binds}  # the variables of the twins
+
+
+if in_containers:
+    with as_one_sentence():
+        bind_folders()
+
+
+# -- what jobs ask of a cluster --------------------------------------------------------------------
+
+
+def by_attempt(amount):
+    """What a job asks for: `amount`, a number or a function of the wildcards; the second attempt twice that."""
+
+    def asked(wildcards, attempt):
+        return attempt * (amount(wildcards) if callable(amount) else amount)
+
+    return asked
+
+
+def asked_of_slurm(gpus=0):
+    """The site's keys in the words of the executor plugin; what is not set is not asked for."""
+    site = plan.settings.slurm
+    asked = {
+        "slurm_account": site.account,
+        "slurm_partition": gpus and site.gpu_partition or site.partition,
+        "qos": gpus and site.gpu_qos or site.qos,
+        "constraint": gpus and site.gpu_constraint or site.constraint,
+        "slurm_extra": " ".join(site.extra),
+    }
+    if gpus and site.gpu_by == "gres":
+        asked["gres"] = ":".join(["gpu", *filter(None, [site.gpu_model]), str(gpus)])
+    elif gpus:
+        asked |= {"gpu": gpus, "gpu_model": site.gpu_model}
+    return {name: value for name, value in asked.items() if value}
+
+
+on_cpus = asked_of_slurm()
+on_gpus = asked_of_slurm(plan.settings.gpu)
 
 
 # -- datasets and corruptions ----------------------------------------------------------------------
@@ -125,6 +197,14 @@ def corrupted_of_cell(cell):
     return [f"{folder}/seed={seed}.safetensors" for seed in cell.seeds]
 
 
+def origin_of_training():
+    """What runs must be made with to count (`cache` in config.yaml), in a container what it was built from."""
+    asked = plan.origin
+    if "lock" in asked and in_containers:
+        asked["lock"] = lock_of_image(Path("containers/train.sif"))
+    return asked
+
+
 processes_of_run = max(1, plan.settings.gpu)  # each GPU has a process of its own
 
 
@@ -153,8 +233,19 @@ def runs_of_study(wildcards):
 
 
 def study_shown(wildcards):
-    name = wildcards.study
-    return {"name": name, "cells": [cell.shown() for cell in plan.selected[name]]}
+    return shown_of_study(wildcards.study)
+
+
+def shown_of_study(name):
+    cells = plan.selected[name]
+    settings = [content_key(cell.settings.model_dump(mode="json")) for cell in cells]
+    return {"name": name, "cells": [cell.shown() for cell in cells], "settings": settings}
+
+
+def asked_of(artefacts):
+    """What their tables of results must be made of."""
+    names = sorted({name for artefact in artefacts for name in plan.studies_with_runs(artefact)})
+    return {name: content_key(shown_of_study(name)) for name in names}
 
 
 # -- artefacts -------------------------------------------------------------------------------------
@@ -211,6 +302,14 @@ def description_shown(wildcards):
     return plan.described(wildcards.artefact).model_dump(mode="json")
 
 
+def asked_of_artefact(wildcards):
+    return asked_of([wildcards.artefact])
+
+
+def asked_of_all_artefacts(wildcards):
+    return asked_of(plan.made)
+
+
 def cells_shown(wildcards):
     return plan.cells_shown(wildcards.artefact)
 
@@ -245,6 +344,7 @@ def artefact_shown(name):
         "description": artefact.model_dump(mode="json"),
         artefact.kind: {ending: f"{results}/{folder}/{name}.{ending}" for ending in endings},
         "html": f"{results}/notebooks/{name}.html",
+        "studies": plan.studies_with_runs(name),
     }
 
 

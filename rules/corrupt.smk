@@ -11,8 +11,9 @@ rule corrupt:
         "containers/data.sif"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **on_cpus,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(10),
     params:
         settings=settings_of_corruption,
         seed="{seed}",

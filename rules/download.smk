@@ -5,12 +5,14 @@ rule download:
     log:
         "<logs>/download/{dataset}.log",
     cache: True
+    localrule: not plan.settings.slurm.network
     container:
         "containers/data.sif"
     threads: 1
     resources:
-        mem_mb=1000,
-        runtime=240,
+        **on_cpus,
+        mem_mb=by_attempt(1000),
+        runtime=by_attempt(240),
     params:
         dataset="{dataset}",
         files=files_of_dataset,

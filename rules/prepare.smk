@@ -13,8 +13,9 @@ rule prepare:
         "containers/data.sif"
     threads: 1
     resources:
-        mem_mb=memory_of_dataset,
-        runtime=60,
+        **on_cpus,
+        mem_mb=by_attempt(memory_of_dataset),
+        runtime=by_attempt(60),
     params:
         dataset="{dataset}",
         version=version_of_dataset,

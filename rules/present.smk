@@ -1,3 +1,6 @@
+LABELS = {"artefact": "{artefact}"}  # in Snakemake's own report
+
+
 rule present_table:
     """Run a table's notebook on its results; keep it as notebook, page and table."""
     input:
@@ -10,8 +13,8 @@ rule present_table:
         corrupted=corrupted_of_artefact,
     output:
         notebook="<results>/notebooks/{artefact}.ipynb",
-        html="<results>/notebooks/{artefact}.html",
-        csv="<results>/tables/{artefact}.csv",
+        html=report("<results>/notebooks/{artefact}.html", category="Notebooks", labels=LABELS),
+        csv=report("<results>/tables/{artefact}.csv", category="Tables", labels=LABELS),
         md="<results>/tables/{artefact}.md",
         tex="<results>/tables/{artefact}.tex",
     log:
@@ -24,11 +27,13 @@ rule present_table:
         "containers/present.sif"
     threads: 1
     resources:
-        mem_mb=2000,
-        runtime=30,
+        **on_cpus,
+        mem_mb=by_attempt(2000),
+        runtime=by_attempt(30),
     params:
         description=description_shown,
         cells=cells_shown,
+        asked=asked_of_artefact,
         scale=plan.settings.scale,
         version=RESULTS_VERSION,
     script:
@@ -38,9 +43,9 @@ rule present_table:
 use rule present_table as present_figure with:
     output:
         notebook="<results>/notebooks/{artefact}.ipynb",
-        html="<results>/notebooks/{artefact}.html",
+        html=report("<results>/notebooks/{artefact}.html", category="Notebooks", labels=LABELS),
         pdf="<results>/figures/{artefact}.pdf",
-        png="<results>/figures/{artefact}.png",
+        png=report("<results>/figures/{artefact}.png", category="Figures", labels=LABELS),
         svg="<results>/figures/{artefact}.svg",
     wildcard_constraints:
         artefact=artefacts_of_kind("figure"),

@@ -18,10 +18,11 @@ rule train:
         "containers/train.sif"
     threads: processes_of_run
     resources:
-        mem_mb=plan.settings.memory_mb * processes_of_run,
-        runtime=minutes_of_part,
-        gpu=plan.settings.gpu,
+        **on_gpus,
+        mem_mb=by_attempt(plan.settings.memory_mb * processes_of_run),
+        runtime=by_attempt(minutes_of_part),
     params:
         cells=jobs_of_part,
+        origin=origin_of_training(),
     script:
         "../scripts/train.py"

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 from lapwing.job_log import logged
+from lapwing.results.collect import check_results
 from lapwing.results.present import present
 
 with logged(snakemake.log[0]):
@@ -19,4 +20,6 @@ with logged(snakemake.log[0]):
         "corrupted": list(snakemake.input.corrupted),
         "table" if "csv" in paths else "figure": paths,
     }
+    tables = {kind: [Path(path) for path in snakemake.input[kind]] for kind in ("results", "sources", "runs")}
+    check_results(tables, snakemake.params.asked)
     present(Path(snakemake.input.notebook), artefact, pages)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from benchmarks import resnet
+from benchmarks import devices, resnet
 from lapwing.study_files import read_studies
 
 
@@ -33,3 +33,18 @@ def test_hours_are_those_of_all_runs_and_epochs_of_a_study():
     cells = read_studies(resnet.STUDIES, "paper")["table_7"].cells
     epochs = 2 * 2 * 5 * 90
     assert resnet.hours(cells, 1000, 4000) == pytest.approx(epochs * (90_000 / 1000 + 20_000 / 4000) / 3600)
+
+
+def test_precisions_and_orders_of_channels_take_turns(capsys):
+    device = torch.device("cpu")
+    devices.compare("Conv3Net", devices.cases("conv3net", (1, 8, 8), device), 2, device)
+    printed = capsys.readouterr().out
+    assert printed.count(" times as fast") == 8
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
+def test_what_bfloat16_loses_is_printed_from_accuracies_better_than_chance(capsys):
+    devices.compare_accuracy(*devices.images(None, None), 1, 3)
+    printed = capsys.readouterr().out.splitlines()
+    assert "on 1400 images" in printed[0]
+    assert all(float(line.split()[1]) > 30 for line in printed[1:3])

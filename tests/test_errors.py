@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from lapwing.errors import UserError, did_you_mean, optional
+from lapwing.errors import UserError, as_one_sentence, did_you_mean, optional
 from lapwing.registry import Registry
 
 
@@ -25,3 +25,9 @@ def test_registry_lists_without_importing_and_names_the_nearest() -> None:
     assert "original" in registry.names()
     with pytest.raises(UserError, match=r"unknown corruption orginal; did you mean original\?"):
         registry.get("orginal")
+
+
+def test_a_sentence_is_one_line_whatever_names_hold() -> None:
+    assert str(UserError("no study a\nb\x1b[2J größe 'x'")) == "no study a\\nb\\x1b[2J größe 'x'"
+    with pytest.raises(SystemExit, match=r"^lapwing: no study a\\nb$"), as_one_sentence():
+        raise UserError("no study a\nb")

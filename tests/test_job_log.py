@@ -58,6 +58,7 @@ def test_failure_is_one_line_on_the_screen_and_the_whole_story_in_the_log(
     assert said is not None
     assert said.end == "failed"
     assert f"lapwing: {said.why} (" in done.stderr
+    assert said.last_lines[-1] == "working"
 
 
 def test_log_says_when_where_and_that_it_is_done(tmp_path: Path) -> None:
@@ -84,7 +85,7 @@ def test_signal_to_end_ends_in_order(tmp_path: Path, number: signal.Signals) -> 
     said = read_log(path)
     assert said is not None
     assert (said.end, said.why) == ("stopped", f"by {number.name}")
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, tmp_path / "job.log.kept"]
 
 
 def test_killed_attempt_is_kept_and_told_by_the_next(tmp_path: Path) -> None:
@@ -96,12 +97,34 @@ def test_killed_attempt_is_kept_and_told_by_the_next(tmp_path: Path) -> None:
     run(path, "print('again')")
     text, said = path.read_text(), read_log(path)
     assert "working" in text
-    assert "the attempt before ended without a word: it was killed" in text
+    assert "the attempt before said no end: it was killed" in text
     assert said is not None
     assert (said.end, said.attempts) == ("done", 2)
     assert not any("working" in line for line in said.last_lines)
     run(path, "print('a third time')")
     assert "working" not in path.read_text()
+
+
+def test_log_that_snakemake_removes_before_the_next_attempt_is_kept(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    killed_by(signal.SIGKILL, path, "pass")
+    path.unlink()
+    run(path, "print('again')")
+    said = read_log(path)
+    assert said is not None
+    assert (said.end, said.attempts) == ("done", 2)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_attempt_that_still_runs_and_the_next_leave_each_others_lines(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    second = [sys.executable, "-c", RUN.format(log=str(path), body="print('second', flush=True)")]
+    run(path, f"import subprocess; print('first', flush=True); subprocess.run({second}); print('still')")
+    lines = path.read_text().splitlines()
+    said = [line.partition("Z ")[2] or line for line in lines]
+    assert [word.partition(" on ")[0] for word in said if "attempt" not in word] == [
+        *["job begun", "first", "job begun", "second", "job done", "still", "job done"]
+    ]
 
 
 def test_text_that_no_job_wrote_is_no_log(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from lapwing.errors import UserError
 from lapwing.files import write_json
 from lapwing.plan import Plan
 from lapwing.training.finished import run_key
+from lapwing.training.origin import origin_here
 from tests.test_study import TINY
 
 PUBLISHED = Path(__file__).parent.parent / "published"
@@ -139,6 +140,23 @@ def test_finished_runs_do_not_remain_and_their_time_is_the_estimate(tmp_path: Pa
     assert remaining.hours == pytest.approx(2 + 6 / 60)
 
 
+def test_runs_from_elsewhere_remain_where_the_settings_say_that_they_do_not_count(tmp_path: Path) -> None:
+    here = origin_here("auto")
+    origins = [{"machine": "Another processor", "lock": here.lock}]
+    settings = {"finished_runs": str(tmp_path / "finished")}
+    [cell, *_] = plan(tmp_path).selected["tiny"]
+    about = {"seed": 1, "seconds": 60.0, "origins": origins}
+    write_json(tmp_path / "finished" / run_key(cell.settings, "") / "seed=1" / "run.json", about)
+
+    def remaining(**cache: bool) -> int:
+        return plan(tmp_path, **settings, cache=cache).remaining(["tiny"], tmp_path).runs
+
+    assert remaining() == remaining(other_lock=False) == 7
+    assert remaining(other_machine=False) == 8
+    assert plan(tmp_path).origin == {}
+    assert plan(tmp_path, cache={"other_lock": False}).origin == {"lock": here.lock}
+
+
 def test_a_method_that_cannot_use_several_gpus_is_refused_where_it_is_asked_for(tmp_path: Path) -> None:
     plan(tmp_path, gpu=1).check_gpus(["tiny"])
     plan(tmp_path, gpu=2).check_gpus([])
@@ -155,6 +173,7 @@ def test_a_method_that_cannot_use_several_gpus_is_refused_where_it_is_asked_for(
         ({"data": {"mirorr": "x"}}, "config: unknown key data.mirorr; did you mean mirror?"),
         ({"data": {"mirror": "nowhere"}}, "config: data.mirror: There is no folder nowhere"),
         ({"data": {"accept": ["digit"]}}, "unknown dataset digit; did you mean digits?"),
+        ({"cache": {"other_lok": True}}, "config: unknown key cache.other_lok; did you mean other_lock?"),
         ({"memory_mb": 1}, "config: memory_mb: Input should be greater than or equal to 500 (it is 1)."),
         ({"only": [1]}, "config: only.0: Input should be a valid dictionary (it is 1)."),
     ],

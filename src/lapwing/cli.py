@@ -1,4 +1,4 @@
-"""`lapwing`: what there is, what says the same as a published command line, and the generated reference."""
+"""`lapwing`: what there is, what happened, what says the same as a published command line, the reference."""
 
 import argparse
 import sys
@@ -39,6 +39,11 @@ def _parser() -> argparse.ArgumentParser:
     records = command("records", "make a prepared file of one's own WFDB records", _prepare_records)
     records.add_argument("table", type=Path, help="comma-separated: record, label, source, maybe split")
     records.add_argument("--out", type=Path, required=True, help="the safetensors file to write")
+    jobs = command(
+        "jobs", "say what the jobs of the last start of the workflow did, and write it", _show_jobs
+    )
+    jobs.add_argument("results", type=Path, help="the folder of a scale, for instance outputs/demo")
+    jobs.add_argument("--raw", type=Path, default=Path("resources/raw"), help="where downloaded files are")
     reference = command("reference", "write the generated pages of the documentation", _write_reference)
     reference.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
     reference.add_argument("out", type=Path, help="the folder to write to, for instance docs")
@@ -98,6 +103,13 @@ def _prepare_records(options: argparse.Namespace) -> None:
     train, test = (len(arrays.get(f"{split}/targets", ())) for split in ("train", "test"))
     what = f"{train} records to train on, {test} to test on, {len(about['sources'])} sources"
     print(f"wrote {options.out}: {what}, {about['classes']} classes", file=sys.stderr)
+
+
+def _show_jobs(options: argparse.Namespace) -> None:
+    from lapwing.summary import last_start, summarise
+
+    said = summarise(options.results, options.raw, last_start(options.results))
+    print(said or "No job began since the last start.", end="" if said else None)
 
 
 def _write_reference(options: argparse.Namespace) -> None:

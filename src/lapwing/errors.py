@@ -11,6 +11,11 @@ from typing import Any
 class UserError(Exception):
     """Something that the user can put right; its text is one sentence: what, where, what would be right."""
 
+    def __init__(self, sentence: str) -> None:
+        """What cannot be printed, the end of a line in a name for instance, is shown as Python writes it."""
+        shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
+        super().__init__("".join(shown))
+
 
 def optional(module: str, extra: str) -> Any:
     """A module that an extra of the package brings.

@@ -9,6 +9,7 @@ import hashlib
 import json
 import mmap
 import os
+import secrets
 import struct
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -58,7 +59,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     after a kill at most a file `part-…` is.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f"part-{os.getpid()}-{path.name}")
+    aside = beside(path)
     try:
         yield aside
         sync(aside)
@@ -68,6 +69,11 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         aside.unlink(missing_ok=True)
+
+
+def beside(path: Path) -> Path:
+    """A new name in the same folder; not by process, of which two containers may have the same number."""
+    return path.with_name(f"part-{secrets.token_hex(4)}-{path.name}")
 
 
 def sync(path: Path) -> None:
@@ -322,7 +328,12 @@ def write_table(path: Path, frame: pd.DataFrame, about: About) -> None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """The table of a file.
+    """The table of a file; see `read_table_with_about`."""
+    return read_table_with_about(path)[0]
+
+
+def read_table_with_about(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table of a file, and its `about`.
 
     Raises:
         DamagedFile: it is not what was written.
@@ -335,7 +346,7 @@ def read_table(path: Path) -> pd.DataFrame:
         digest = _hash_of_table(table)  # decodes text, which damaged bytes may not be
     if digest != header["sha256"]:
         raise DamagedFile(path, "its content does not match its hash")
-    return cast(pd.DataFrame, table.to_pandas())
+    return table.to_pandas(), header["about"]
 
 
 def _hash_of_table(table: pa.Table) -> str:

@@ -7,6 +7,7 @@ killed. A log is kept when the job is tried again, until an attempt is done.
 import contextlib
 import datetime
 import errno
+import itertools
 import logging
 import os
 import re
@@ -18,8 +19,9 @@ import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, TextIO
 
+from lapwing.code import check_planned_by_same
 from lapwing.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -51,9 +53,7 @@ def logged(path: str | Path) -> Iterator[None]:
     order: it leaves nothing half-written, and exits with 128 and the signal's number.
     """
     path, screen = Path(path), os.dup(2)
-    before = read_log(path)
-    mode = "w" if before is None or before.end == "done" else "a"
-    with path.open(mode, buffering=1, encoding="utf-8") as file:
+    with _opened(path) as (file, before):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
         configure_logging(logging.INFO)
@@ -61,8 +61,12 @@ def logged(path: str | Path) -> Iterator[None]:
             signal.signal(number, _stop)
         log.info("job begun on %s, process %d", socket.gethostname(), os.getpid())
         if before is not None and before.end is None:
-            log.info("the attempt before ended without a word: it was killed, perhaps for want of memory")
+            log.info(
+                "the attempt before said no end: it was killed, perhaps for want of memory, "
+                "or still runs and its workflow was killed"
+            )
         try:
+            check_planned_by_same()
             yield
         except Stopped as stopped:
             log.info("job stopped by %s", stopped)
@@ -75,6 +79,32 @@ def logged(path: str | Path) -> Iterator[None]:
             os.write(screen, f"lapwing: {sentence} (the whole story: {path})\n".encode())
             sys.exit(1)
         log.info("job done")
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[tuple[TextIO, "JobLog | None"]]:
+    """The log, to append to, and what it says of the attempt before, unless that is done.
+
+    Snakemake removes the log of a job that it tries again: a second name keeps it until the job is done.
+    Where the workflow was killed and the job was not, both attempts append.
+    """
+    kept = path.with_name(f"{path.name}.kept")
+    try:
+        if kept.exists() and not path.exists():
+            kept.rename(path)
+        before = read_log(path)
+        if before is not None and before.end == "done":
+            before = None
+            for name in (path, kept):
+                name.unlink(missing_ok=True)
+        file = path.open("a", buffering=1, encoding="utf-8")
+    except OSError as error:
+        sys.exit(f"lapwing: {path} cannot be written: {error.strerror}.")
+    with contextlib.suppress(OSError):  # it is there, or the file system knows no second names
+        kept.hardlink_to(path)
+    with file:
+        yield file, before
+    kept.unlink(missing_ok=True)
 
 
 def _stop(number: int, frame: object) -> NoReturn:
@@ -105,6 +135,8 @@ def in_one_sentence(error: Exception) -> str:
         return f"the GPU failed ({what}); start again, training goes on after its last whole epoch."
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return f"{error.filename or 'a file'} cannot be written: the disk is full."
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename} cannot be used: {error.strerror}."
     return f"{name}: {error}"
 
 
@@ -120,9 +152,8 @@ class JobLog:
     """The last attempt of a job."""
 
     path: Path
-    attempts: int
-    begun: datetime.datetime
-    """In UTC."""
+    begins: tuple[datetime.datetime, ...]
+    """When each attempt began, in UTC by the clock of its host."""
     host: str
     ended: datetime.datetime
     """Where there is no end, when the log was last written to."""
@@ -131,6 +162,17 @@ class JobLog:
     why: str
     """Of an attempt that failed or was stopped."""
     last_lines: tuple[str, ...]
+    """Before its end, and before the traceback of what `why` says."""
+
+    @property
+    def attempts(self) -> int:
+        """How many there were since it was last done."""
+        return len(self.begins)
+
+    @property
+    def begun(self) -> datetime.datetime:
+        """When the last attempt began."""
+        return self.begins[-1]
 
     @property
     def seconds(self) -> float:
@@ -147,18 +189,18 @@ def read_log(path: Path) -> JobLog | None:
     begun = [(number, match) for number, match in marks if match["what"] == "begun"]
     if not begun:
         return None
-    start, first = begun[-1]
-    end = next((match for number, match in reversed(marks) if number > start), None)
+    start, last = begun[-1]
+    stop, end = next((mark for mark in reversed(marks) if mark[0] > start), (len(lines), None))
+    said = itertools.takewhile(lambda line: not line.startswith("Traceback "), lines[start:stop])
     written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     return JobLog(
         path=path,
-        attempts=len(begun),
-        begun=_time(first),
-        host=first["rest"].removeprefix(" on ").partition(",")[0],
+        begins=tuple(_time(match) for _, match in begun),
+        host=last["rest"].removeprefix(" on ").partition(",")[0],
         ended=_time(end) if end else written,
         end=_end(end),
         why=end["rest"].lstrip(": ") if end else "",
-        last_lines=tuple(lines[start:][-TAIL:]),
+        last_lines=tuple(said)[-TAIL:],
     )
 
 

@@ -20,6 +20,7 @@ from lapwing.settings import Settings
 from lapwing.study import Cell, Study, parts, select
 from lapwing.study_files import read_studies
 from lapwing.training.finished import data_digest, recorded_seconds, run_key
+from lapwing.training.origin import Counting, origin_here
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,18 @@ class Plan:
     def part(self) -> bool:
         """Whether a part of a collection is enough."""
         return self.settings.scale == "subset"
+
+    @cached_property
+    def counting(self) -> Counting:
+        """Which finished runs count on this machine; a cluster's may differ."""
+        return Counting(origin_here(self.settings.device), self.settings.cache)
+
+    @property
+    def origin(self) -> dict[str, str | None]:
+        """What runs must be trained with to count, as far as `config.yaml: cache` asks."""
+        cache, here = self.settings.cache, self.counting.here
+        asked = {"machine": not cache.other_machine, "lock": not cache.other_lock}
+        return {name: getattr(here, name) for name, wanted in asked.items() if wanted}
 
     @cached_property
     def artefacts(self) -> dict[str, Artefact]:
@@ -197,7 +210,7 @@ class Plan:
         """The runs of a cell that are not finished, by key and seed, and the hours of each."""
         data = prepared / f"{cell.settings.corruption.dataset}.safetensors"
         key = run_key(cell.settings, data_digest(data) if data.is_file() else "")
-        seconds = recorded_seconds(self.settings.finished_runs, key)
+        seconds = recorded_seconds(self.settings.finished_runs, key, self.counting)
         mean = sum(seconds.values()) / len(seconds) if seconds else 60 * self._minutes_of(cell)
         return [((key, seed), mean / 3600) for seed in cell.seeds if seed not in seconds]
 

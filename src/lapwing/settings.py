@@ -1,7 +1,8 @@
 """The keys of `config.yaml`."""
 
+import re
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 from pydantic import Field
@@ -10,6 +11,8 @@ from lapwing.datasets import datasets
 from lapwing.errors import did_you_mean
 from lapwing.schema import Closed
 from lapwing.study_files import Scale
+from lapwing.training.origin import Cache
+from lapwing.training.settings import Device
 
 
 class Data(Closed):
@@ -44,6 +47,53 @@ class Data(Closed):
         return accepted
 
 
+def _only(pattern: str, what: str) -> pydantic.AfterValidator:
+    """For a text that becomes a word of a command line: nothing else may be in it."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value, re.ASCII):
+            raise ValueError(f"must be {what}")
+        return value
+
+    return pydantic.AfterValidator(check)
+
+
+SlurmName = Annotated[
+    str, _only(r"[a-zA-Z0-9][\w.,@+-]*", "a name of Slurm, of letters, digits and _ . , @ + -")
+]
+Features = Annotated[str, _only(r"\w[\w.,:+&|*()\[\]-]*", "features of nodes, joined by & or |")]
+Option = Annotated[
+    str, _only(r"--[a-z][a-z-]*(=[\w.,:@/%+=\[\]-]+)?", "an option of sbatch like --mail-type=FAIL")
+]
+
+
+class Slurm(Closed):
+    """What jobs ask of a Slurm cluster, with `profiles/slurm`; what is not given is left to the cluster."""
+
+    account: SlurmName | None = None
+    """Who pays. A cluster that keeps no accounts refuses every one."""
+    partition: SlurmName | None = None
+    """Of every job, or of several partitions the first that is free: `short,long`."""
+    qos: SlurmName | None = None
+    """Quality of service."""
+    constraint: Features | None = None
+    """Features that a node must have: `avx512`, `icelake|cascadelake`."""
+    gpu_partition: SlurmName | None = None
+    """The same for jobs that are granted a GPU, in place of `partition`."""
+    gpu_qos: SlurmName | None = None
+    """In place of `qos`."""
+    gpu_constraint: Features | None = None
+    """In place of `constraint`."""
+    gpu_model: SlurmName | None = None
+    """The type of GPU, by the cluster's name for it: `a100`."""
+    gpu_by: Literal["gpus", "gres"] = "gpus"
+    """The option that asks for GPUs: `--gpus=1`, or `--gres=gpu:1` where the cluster wants that."""
+    extra: list[Option] = []
+    """Further options of sbatch, such as `--mail-type=FAIL`; not those that the keys above stand for."""
+    network: bool = True
+    """Whether the cluster's nodes reach the network; if not, downloads run where `snakemake` was called."""
+
+
 class Settings(Closed):
     """`config.yaml`, as it is after `--config`."""
 
@@ -57,13 +107,31 @@ class Settings(Closed):
     data: Data = Data()
     finished_runs: Path = Path("outputs/finished")
     """Where finished runs and checkpoints are kept; may be shared by checkouts."""
+    cache: Cache = Cache()
+    """Which of them count, of those that were made elsewhere. One that does not count is trained again, and
+    kept beside the other."""
     studies: Path = Path("studies")
     """The folder of the study files."""
     memory_mb: int = Field(4000, ge=500)
     """What one training job is granted by a cluster."""
     gpu: int = Field(0, ge=0)
     """GPUs of one training job, which a cluster grants it. 2 and more train every run together, each a share
-    of every batch; some methods cannot. With 0 a job uses one that is there, else the CPU."""
+    of every batch; some methods cannot. With 0 a job is granted none; see `device`."""
+    device: Device = Field("auto", validate_default=True)
+    """What training jobs compute on. auto: a GPU where a job sees one, else the CPU; where `gpu` grants one,
+    it must be there. cuda: a GPU, or the job fails at once. cpu: never a GPU."""
+    deterministic: bool = False
+    """Only operations that give the same bits every time on the same device. A CPU's do so anyway; a GPU's
+    are slower then, and some methods cannot."""
+    slurm: Slurm = Slurm()
+
+    @pydantic.field_validator("device")
+    @classmethod
+    def _a_granted_gpu_is_used(cls, device: Device, info: pydantic.ValidationInfo) -> Device:
+        gpus = info.data.get("gpu", 0)
+        if gpus and device == "cpu":
+            raise ValueError(f"gpu grants every training job {gpus}; set gpu to 0, or device to auto")
+        return "cuda" if gpus else device
 
     @pydantic.field_validator("finished_runs")
     @classmethod

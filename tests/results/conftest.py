@@ -13,6 +13,8 @@ from lapwing import files
 ROOT = Path(__file__).parents[2]
 PUBLISHED = ROOT / "published"
 SEEDS = [2, 4, 8]
+KEY, SETTINGS = "abc123", {"epochs": 4}
+"""Of all runs."""
 CORRUPTIONS = ["original", "random_label"]
 TOP_1 = {"name": "top_1", "better": "higher", "unit": "percent"}
 LAST = {("original", "standard"): 0.82, ("original", "lap"): 0.82}
@@ -31,7 +33,8 @@ class MadeUp:
 
     def write(self, folder: Path) -> dict[str, list[Path]]:
         """Write the files of one part."""
-        about = {"made": "up"}
+        cells = [{"axes": axes_of(cell), "seeds": cell["seeds"], "key": KEY} for cell in self.cells]
+        about = {"cells": cells}
         files.write_table(folder / "metrics.parquet", self.metrics, about)
         files.write_table(folder / "sources.parquet", self.sources, about)
         files.write_json(folder / "runs.json", self.runs)
@@ -44,7 +47,18 @@ class MadeUp:
     @property
     def study(self) -> dict[str, Any]:
         """What `aggregate` is told."""
-        return {"name": "table_1", "cells": self.cells}
+        settings = [self.settings_of(axes_of(cell)) for cell in self.cells]
+        return {"name": "table_1", "cells": self.cells, "settings": [*map(files.content_key, settings)]}
+
+    def settings_of(self, axes: dict[str, Any]) -> dict[str, Any]:
+        """Those of a cell's runs, which need not be there."""
+        runs = (run for run in self.runs if axes.items() <= run.items())
+        return next((run["settings"] for run in runs), SETTINGS)
+
+
+def axes_of(cell: dict[str, Any]) -> dict[str, Any]:
+    """The axes of a cell, which lie flat beside what else is said of it."""
+    return {name: value for name, value in cell.items() if name not in ("metric", "seeds", "read_from")}
 
 
 def epochs_of(last: float, seed: int) -> list[float]:
@@ -91,8 +105,8 @@ def history(source: int, epoch: int, method: str) -> dict[str, Any]:
 def provenance(seed: int) -> dict[str, Any]:
     """What a run says of itself."""
     return {
-        "key": "abc123",
-        "settings": {"epochs": 4},
+        "key": KEY,
+        "settings": SETTINGS,
         "device": "cpu",
         "backend": "vmap",
         "replicas": 3,

@@ -6,7 +6,8 @@ import pytest
 
 from lapwing import files
 from lapwing.errors import UserError
-from lapwing.results.collect import aggregate, at_epoch_ends, at_the_end, without_diverged
+from lapwing.results.collect import aggregate, at_epoch_ends, at_the_end, check_results, without_diverged
+from tests.results.conftest import axes_of
 
 
 def collected(made_up, tmp_path):
@@ -117,7 +118,7 @@ def test_diverged_run_is_kept_but_left_out_of_tables(made_up, tmp_path):
 
 def test_a_study_without_runs_has_empty_tables(tmp_path):
     out = {kind: tmp_path / f"{kind}.parquet" for kind in ("results", "sources", "runs")}
-    aggregate([], [], [], {"name": "figure_1", "cells": []}, out)
+    aggregate([], [], [], {"name": "figure_1", "cells": [], "settings": []}, out)
     assert files.read_table(out["results"]).empty
 
 
@@ -145,3 +146,55 @@ def test_end_of_training_is_one_row_per_source_of_each_run(made_up):
 def test_records_of_a_part_are_not_taken_for_the_same_row_twice(made_up, tmp_path):
     made_up.sources = with_records(made_up)
     assert len(collected(made_up, tmp_path)["sources"]) == 2 * 12 * 4 * 2
+
+
+def take_another_part_s(kind):
+    """A table of the same runs, as another configuration made it."""
+
+    def damage(made_up, part):
+        cells = [{"axes": axes_of(cell), "seeds": cell["seeds"], "key": "other"} for cell in made_up.cells]
+        files.write_table(part[kind][0], getattr(made_up, kind), {"cells": cells})
+
+    return damage
+
+
+def say_nothing_of_its_runs(made_up, part):
+    files.write_table(part["metrics"][0], made_up.metrics, {})
+
+
+def train_with_other_settings(made_up, part):
+    files.write_json(part["runs"][0], [{**run, "settings": {"epochs": 9}} for run in made_up.runs])
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (take_another_part_s("metrics"), "metrics.parquet: it holds values of other runs than runs.json"),
+        (take_another_part_s("sources"), "sources.parquet: it holds values of other runs than runs.json"),
+        (say_nothing_of_its_runs, "metrics.parquet: it holds values of other runs"),
+        (train_with_other_settings, r"seed=2 was trained with other settings than are asked for now.*rm -r"),
+    ],
+)
+def test_files_of_another_configuration_are_refused(made_up, tmp_path, damage, sentence):
+    part = made_up.write(tmp_path / "part")
+    damage(made_up, part)
+    out = {kind: tmp_path / "results" / f"{kind}.parquet" for kind in ("results", "sources", "runs")}
+    with pytest.raises(UserError, match=sentence):
+        aggregate(**part, study=made_up.study, out=out)
+    assert not (tmp_path / "results").exists()
+
+
+def test_tables_of_something_else_are_refused(made_up, tmp_path):
+    names = {"results": "table_1", "sources": "table_1_sources", "runs": "table_1_runs"}
+    out = {kind: tmp_path / f"{name}.parquet" for kind, name in names.items()}
+    aggregate(**made_up.write(tmp_path / "part"), study=made_up.study, out=out)
+    asked = {"table_1": files.content_key(made_up.study)}
+    check_results({kind: [path] for kind, path in out.items()}, asked)
+    with pytest.raises(UserError, match=r"holds something else than the results of table_1.* rm .*table_1"):
+        check_results({"results": [out["results"]]}, {"table_1": "of another selection"})
+    out["sources"].replace(out["results"])
+    with pytest.raises(UserError, match="something else than the results of table_1"):
+        check_results({"results": [out["results"]]}, asked)
+    out["results"].rename(tmp_path / "table_2.parquet")
+    with pytest.raises(UserError, match="something else than the results of table_2"):
+        check_results({"results": [tmp_path / "table_2.parquet"]}, asked | {"table_2": asked["table_1"]})

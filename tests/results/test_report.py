@@ -31,8 +31,9 @@ def made(made_up, tmp_path, scale="paper", left_out=(), only=None, **changes):
     tables.save(frame, artefact, table)
     figure = {"png": tmp_path / "figures" / "figure_1.png"}
     figures.save(Figure(figsize=(1, 1)), figure)
+    files = {"table": table, "html": tmp_path / "n.html"}
     artefacts = [
-        {"name": "table_1", "description": made_up.description, "table": table, "html": tmp_path / "n.html"},
+        {"name": "table_1", "description": made_up.description, **files, "studies": ["table_1"]},
         {"name": "figure_1", "description": INTUITION, "figure": figure},
     ]
     report(
@@ -115,6 +116,22 @@ def test_runs_found_finished_are_counted_apart(made_up, tmp_path):
     for run in made_up.runs[:5]:
         run["trained"] = "found finished"
     assert "in this run (7), found finished (5)" in made(made_up, tmp_path)
+
+
+def test_runs_from_several_places_are_said_above_the_table_that_shows_them(made_up, tmp_path):
+    lock = {"lock": "python 3.11.9, torch 2.13.0, numpy 2.4.6"}
+    for run in made_up.runs:
+        run["origins"] = [{"machine": "Processor 1", **lock}]
+    assert "Its runs were trained" not in made(made_up, tmp_path)
+    for run in made_up.runs[:5]:
+        run |= {"trained": "found finished", "elsewhere": "on another machine"}
+        run["origins"] = [{"machine": "Processor 2", **lock}]
+    page = made(made_up, tmp_path)
+    assert page.count("Its runs were trained on several machines: Processor 1 (7), Processor 2 (5).") == 1
+    assert "<dt>Machine</dt><dd>Processor 1 (7), Processor 2 (5)</dd>" in page
+    assert "<dt>Taken over, trained</dt><dd>on another machine (5)</dd>" in page
+    made_up.description["only"] = {"corruption": ["random_label"]}  # whose runs are all from one machine
+    assert "Its runs were trained" not in made(made_up, tmp_path)
 
 
 def test_code_that_is_not_recorded_says_so(made_up, tmp_path):

@@ -195,6 +195,16 @@ def test_a_failing_process_ends_the_others_in_a_sentence(work, error, sentence):
         run_together(work, 2, error)
 
 
+def test_what_a_gpu_failed_of_reaches_the_user_as_a_sentence():
+    error = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.\nmore")
+    sentence = (
+        r"^process 2 of the 2 .* failed: the GPU's memory is used up \(CUDA out of memory\. Tried to "
+        r"allocate 2 GiB\); use a GPU that is free, or a smaller batch\.$"
+    )
+    with pytest.raises(UserError, match=sentence):
+        run_together(fail_beside_a_waiting_process, 2, error)
+
+
 @pytest.mark.parametrize(
     ("method", "options"),
     [("coteaching", {}), ("idpa", {}), ("arfl", {}), ("lap", {"form": "gradient"})],
@@ -206,6 +216,65 @@ def test_a_method_that_needs_the_whole_batch_is_refused_before_anything_starts(t
     assert not (tmp_path / "finished").exists()
 
 
+class AskedToEnd(BaseException):
+    """What a signal makes of a job."""
+
+
+def test_a_job_that_is_asked_to_end_ends_its_processes(tmp_path):
+    def stop(number: int, frame: object) -> None:
+        raise AskedToEnd
+
+    def ask() -> None:
+        while not list(tmp_path.glob("finished/*/checkpoint-*.safetensors")):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    before = signal.signal(signal.SIGUSR1, stop)
+    asking = threading.Thread(target=ask)
+    asking.start()
+    try:
+        with pytest.raises(AskedToEnd):
+            train(tmp_path, cells(3000), device="cpu", processes=2)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+        asking.join()
+    assert not multiprocessing.active_children()
+
+
+# -- devices ----------------------------------------------------------------------------------------
+
+
 def test_more_gpus_than_there_are_is_an_error(tmp_path):
-    with pytest.raises(UserError, match=r"gpu is 99, and this machine has \d"):
+    with pytest.raises(UserError, match=r"this job needs 99 GPUs \(config: gpu, device\), and sees \d on "):
         train(tmp_path, cells(1), processes=99)
+    assert not (tmp_path / "finished").exists()
+
+
+@pytest.mark.parametrize(
+    ("cuda", "visible", "why"),
+    [
+        ("13.0", "", r"CUDA_VISIBLE_DEVICES is ''"),
+        ("13.0", None, "see nvidia-smi there, and what the cluster granted"),
+        (None, None, r"its PyTorch \S+ is made for CPUs"),
+    ],
+    ids=["hidden", "broken", "PyTorch for CPUs"],
+)
+def test_a_gpu_that_was_asked_for_and_cannot_be_used_is_an_error(tmp_path, monkeypatch, cuda, visible, why):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)  # the driver lists a GPU that is broken, too
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(
+        UserError, match=rf"^this job needs 1 GPU \(.*\), and sees 0 on \S+: {why}; let it see"
+    ):
+        train(tmp_path, cells(1), device="cuda")
+    assert not (tmp_path / "finished").exists()
+
+
+def test_what_a_job_trains_on_where_nothing_is_asked_for_is_in_its_log(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    caplog.set_level("INFO")
+    train(tmp_path, cells(1))
+    assert "trains on cpu" in caplog.messages

@@ -30,6 +30,10 @@ pytestmark = pytest.mark.workflow
         (["--config", "only={metod: lap}"], "only: unknown axis metod; did you mean method?"),
         (["--config", "studies=nowhere"], "There is no folder nowhere"),
         (["--config", "gpu=2"], "tiny: method lap cannot train one run on 2 GPUs, because"),
+        (
+            ["--config", "gpu=1", "device=cpu"],
+            "config: device: gpu grants every training job 1; set gpu to 0, or device to auto (it is 'cpu').",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

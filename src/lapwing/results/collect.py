@@ -11,6 +11,7 @@ import pandas as pd
 from lapwing import files
 from lapwing.errors import UserError
 from lapwing.results.artefact import Axis, Cell
+from lapwing.training.origin import origins_of
 
 METRIC_COLUMNS = ["seed", "epoch", "split", "metric", "value"]
 SOURCE_COLUMNS = [
@@ -35,25 +36,52 @@ def aggregate(
         metrics: `metrics.parquet` of each part.
         sources: `sources.parquet` of each part.
         runs: `runs.json` of each part.
-        study: `{"name": …, "cells": [{axes…, "metric": {…}, "seeds": […]}]}`; cells without seeds
-            were not asked for.
+        study: `{"name": …, "cells": [{axes…, "metric": {…}, "seeds": […]}], "settings": […]}`; cells
+            without seeds were not asked for; `settings` are the content keys of those of each cell.
         out: the files to write: `results`, `sources`, `runs`.
 
     Raises:
-        UserError: a file is damaged or not one of this study, a run is missing, twice there or cut
-            short, or a value is not finite.
+        UserError: a file is damaged or not one of this study, a run is missing, twice there, cut short,
+            or made with other settings, or a value is not finite.
     """
     name = study["name"]
     cells = [Cell.read(cell) for cell in study["cells"]]
+    _check_settings(runs, cells, study["settings"])
     all_runs = _runs_of(name, runs)
-    results = _joined(metrics, METRIC_COLUMNS, cells)
-    history = _joined(sources, SOURCE_COLUMNS, cells)
     _check_runs(name, cells, all_runs)
+    results = _joined(metrics, METRIC_COLUMNS, cells, all_runs)
+    history = _joined(sources, SOURCE_COLUMNS, cells, all_runs)
     _check_results(name, cells, results, all_runs)
     _refuse_twice(name, history, [*_axes(cells), "seed", "step", "source"])
-    about = {"study": name, "cells": len(cells), "runs": len(all_runs)}
+    about = {"study": name, "asked": files.content_key(study), "cells": len(cells), "runs": len(all_runs)}
     for kind, table in (("results", results), ("sources", history), ("runs", all_runs)):
         files.write_table(Path(out[kind]), table, about | {"kind": kind})
+
+
+ENDINGS = {"results": "", "sources": "_sources", "runs": "_runs"}
+"""What follows a study's name in the names of its tables."""
+
+
+def check_results(tables: Mapping[str, Iterable[Path]], asked: Mapping[str, str]) -> None:
+    """Refuse a table that `aggregate` made of something else, another study or another scale for instance.
+
+    Args:
+        tables: `<study>.parquet`, `<study>_sources.parquet` and `<study>_runs.parquet`, by kind.
+        asked: study → the content key of what `aggregate` is told of it.
+
+    Raises:
+        UserError: names the file, and the command that has it made anew.
+    """
+    for kind, paths in tables.items():
+        for path in paths:
+            about = files.read_table_with_about(path)[1]
+            study = path.stem.removesuffix(ENDINGS[kind])
+            expected = {"study": study, "kind": kind, "asked": asked[study]}
+            if {name: about.get(name) for name in expected} != expected:
+                raise UserError(
+                    f"{path} holds something else than the {kind} of {study} as it is asked for now; delete "
+                    f"it and start again, it will be made anew: rm {path}"
+                )
 
 
 def read_results(results: Iterable[str | Path]) -> pd.DataFrame:
@@ -119,16 +147,17 @@ def _of_run(sources: pd.DataFrame, *further: str) -> list[str]:
 # -- metrics and sources ------------------------------------------------------------------------------
 
 
-def _joined(paths: Sequence[Path], columns: list[str], cells: list[Cell]) -> pd.DataFrame:
+def _joined(paths: Sequence[Path], columns: list[str], cells: list[Cell], runs: pd.DataFrame) -> pd.DataFrame:
     """The rows of all parts, in the order of the files; columns as the study has them."""
     expected = [*_axes(cells), *columns]
     tables = []
     for path in paths:
-        table = files.read_table(Path(path))
+        table, about = files.read_table_with_about(Path(path))
         if set(table.columns) != set(expected):
             there, wanted = ", ".join(table.columns), ", ".join(expected)
             raise UserError(f"{path}: its columns are {there}; a part of this study has {wanted}.")
         _check_cells(Path(path), table, cells)
+        _check_keys(Path(path), about, _axes(cells), runs)
         tables.append(table[expected])
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=expected)
 
@@ -191,12 +220,23 @@ def _runs_of(study: str, paths: Sequence[Path]) -> pd.DataFrame:
 
 
 def _flat(run: Mapping[str, Any]) -> dict[str, Any]:
-    """One row of a run: versions and divergence as columns, settings as text."""
-    row = {key: value for key, value in run.items() if key not in ("versions", "diverged", "settings")}
+    """One row of a run: versions, origins and divergence as columns, settings as text."""
+    nested = ("versions", "origins", "diverged", "settings")
+    row = {key: value for key, value in run.items() if key not in nested} | _places(run)
     versions = {f"version_{name}": version for name, version in (run.get("versions") or {}).items()}
     diverged = run.get("diverged") or {}
     ends = {"diverged_epoch": diverged.get("epoch"), "diverged_step": diverged.get("step")}
     return row | ends | versions | {"settings": files.canonical(run.get("settings"))}
+
+
+def _places(run: Mapping[str, Any]) -> dict[str, str | None]:
+    """Machine and versions, or several where it went on elsewhere; None where one is not recorded."""
+    origins = origins_of(run)
+    columns = {"machine": [origin.machine for origin in origins], "lock": [origin.lock for origin in origins]}
+    return {
+        name: None if None in there else ", then ".join(dict.fromkeys(map(str, there)))
+        for name, there in columns.items()
+    }
 
 
 def _check_runs(name: str, cells: list[Cell], runs: pd.DataFrame) -> None:
@@ -213,6 +253,41 @@ def _check_runs(name: str, cells: list[Cell], runs: pd.DataFrame) -> None:
     for run in asked:
         if run not in there:
             raise UserError(f"{name}: run {_shown([*axes, 'seed'], run)} is missing.")
+
+
+# -- which runs they are -------------------------------------------------------------------------------
+
+
+def _check_settings(paths: Sequence[Path], cells: list[Cell], settings: Sequence[str]) -> None:
+    """Every run was made with the settings that are asked for now."""
+    asked = {tuple(cell.axes.values()): key for cell, key in zip(cells, settings, strict=True)}
+    axes = _axes(cells)
+    for path in paths:
+        for run in files.read_json(Path(path)):
+            point = tuple(run.get(axis) for axis in axes)
+            if point in asked and files.content_key(run.get("settings")) != asked[point]:
+                shown = _shown([*axes, "seed"], [*point, run.get("seed")])
+                raise _of_other_runs(path, f"{shown} was trained with other settings than are asked for now")
+
+
+def _check_keys(path: Path, about: Mapping[str, Any], axes: list[str], runs: pd.DataFrame) -> None:
+    """The values of a part are those of the runs that the study has, not of others with the same axes."""
+    keys = dict(zip(_points(runs, axes), runs["key"], strict=True)) if len(runs) else {}
+    said = {
+        (*(cell["axes"].get(axis) for axis in axes), seed): cell["key"]
+        for cell in about.get("cells", [])
+        for seed in cell["seeds"]
+    }
+    if not said or any(keys.get(run) != key for run, key in said.items()):
+        raise _of_other_runs(path, "it holds values of other runs than runs.json tells of")
+
+
+def _of_other_runs(path: Path, why: str) -> UserError:
+    folder = Path(path).parent
+    return UserError(
+        f"{path}: {why}; delete its folder and start again, finished runs are not trained again: "
+        f"rm -r {folder}"
+    )
 
 
 # -- words --------------------------------------------------------------------------------------------

@@ -12,9 +12,10 @@ from pydantic import Field
 
 from lapwing import files
 from lapwing.errors import UserError
-from lapwing.results import layout, tables
+from lapwing.results import layout, origins, tables
 from lapwing.results.artefact import Artefact
 from lapwing.schema import Closed, Name, validate
+from lapwing.summary import duration
 
 VERSION = "version_"
 
@@ -30,6 +31,8 @@ class Shown(Closed):
     """Paths by kind: png, pdf, svg."""
     html: Path | None = None
     """The executed notebook as a page."""
+    studies: list[Name] = []
+    """Those whose runs are behind it."""
     alt: str | None = None
     """What the figure shows, in a sentence; its title where there is none."""
 
@@ -52,7 +55,8 @@ def report(
     """Write the report: one HTML page that opens offline.
 
     Args:
-        artefacts: `{"name", "description", "table": {csv, md, tex}, "figure": {png, …}, "html"}` each.
+        artefacts: `{"name", "description", "table": {csv, md, tex}, "figure": {png, …}, "html", "studies"}`
+            each.
         runs: `<study>_runs.parquet` of each study.
         scale: `demo`, `subset` or `paper`.
         settings: what `config.yaml` said, shown at the end.
@@ -66,12 +70,13 @@ def report(
     shown = [validate(Shown, artefact, "report: artefact") for artefact in artefacts]
     missing = [validate(LeftOut, artefact, "report: left_out") for artefact in left_out]
     frames = {a.name: tables.read(a.table["csv"], a.description) for a in shown if "csv" in a.table}
-    studies = [_study(files.read_table(Path(path)), Path(path)) for path in runs]
+    of_study = {Path(path).stem.removesuffix("_runs"): files.read_table(Path(path)) for path in runs}
+    studies = [_study(name, table) for name, table in of_study.items()]
     page = layout.templates().get_template("report.html.j2").render(
         scale=scale,
         notice=layout.notice(scale),
         summary=_summary(shown, frames, studies),
-        artefacts=[_artefact(artefact, frames.get(artefact.name), out) for artefact in shown],
+        artefacts=[_artefact(artefact, frames.get(artefact.name), of_study, out) for artefact in shown],
         studies=studies,
         left_out=missing,
         settings={name: _written(value) for name, value in settings.items()},
@@ -83,20 +88,24 @@ def _summary(shown: list[Shown], frames: Mapping[str, pd.DataFrame], studies: li
     runs = sum(len(study["rows"]) for study in studies)
     seconds = sum(study["seconds"] for study in studies)
     made, ran = _many(len(shown), "artefact"), _many(runs, "run")
-    sentences = [f"{made} from {ran}, {_duration(seconds)} of training."]
+    sentences = [f"{made} from {ran}, {duration(seconds)} of training."]
     if counts := tables.verdicts(frames.values()):
         sentences.append(f"Verdicts, added up over the tables: {layout.counted(counts)}.")
     return " ".join(sentences)
 
 
-def _artefact(artefact: Shown, frame: pd.DataFrame | None, out: Path) -> dict[str, Any]:
+def _artefact(
+    artefact: Shown, frame: pd.DataFrame | None, runs: Mapping[str, pd.DataFrame], out: Path
+) -> dict[str, Any]:
     described = artefact.description
     html = Markup(layout.to_html(layout.lay_out(frame, described))) if frame is not None else ""  # noqa: S704 - the template escapes
     image = _inlined(artefact.figure["png"]) if "png" in artefact.figure else None
     made = {**artefact.table, **artefact.figure} | ({"notebook": artefact.html} if artefact.html else {})
     links = [{"text": kind, "to": _relative(path, out)} for kind, path in made.items()]
+    behind = [origins.of_artefact(runs[study], described) for study in artefact.studies]
+    mixed = origins.mixed(pd.concat(behind)) if behind else ""
     head = {"name": artefact.name, "title": described.title, "alt": artefact.alt or described.title}
-    return head | {"table": html, "image": image, "links": links}
+    return head | {"mixed": mixed, "table": html, "image": image, "links": links}
 
 
 def _relative(path: Path, out: Path) -> str:
@@ -113,13 +122,11 @@ def _inlined(path: Path) -> str:
 # -- where the numbers come from ----------------------------------------------------------------------
 
 
-def _study(runs: pd.DataFrame, path: Path) -> dict[str, Any]:
+def _study(name: str, runs: pd.DataFrame) -> dict[str, Any]:
     """The provenance of a study's runs: what they share, and a row for each."""
     runs = runs.replace(WORDS)
-    name = str(runs["study"].iloc[0]) if len(runs) else path.stem.removesuffix("_runs")
     seconds = float(runs["seconds"].sum()) if len(runs) else 0.0
-    names = [str(column) for column in runs]
-    columns = [name for name in names if name not in _NOT_PER_RUN and not name.startswith(VERSION)]
+    columns = [c for c in map(str, runs) if c not in _NOT_PER_RUN and not c.startswith(VERSION)]
     rows = [[_shown(value) for value in row] for row in runs[columns].itertuples(index=False)]
     titles = [column.replace("_", " ") for column in columns]
     return {"name": name, "seconds": seconds, "facts": _facts(runs), "columns": titles, "rows": rows}
@@ -129,6 +136,7 @@ _NOT_PER_RUN = ["study", "settings"]
 
 FACTS = {
     "device": "Trained on",
+    "machine": "Machine",
     "backend": "Seeds of a cell",
     "trained": "Trained",
     "git_commit": "Code",
@@ -147,22 +155,16 @@ def _facts(runs: pd.DataFrame) -> list[tuple[str, str]]:
     if runs.empty:
         return [("Runs", "none")]
     seconds = runs["seconds"]
-    per_run = f"{_duration(float(seconds.median()))} (median), {_duration(float(seconds.max()))} at most"
-    together = _duration(float(seconds.sum()))
+    per_run = f"{duration(float(seconds.median()))} (median), {duration(float(seconds.max()))} at most"
+    together = duration(float(seconds.sum()))
     facts = [("Runs", str(len(runs))), ("Time of a run", per_run), ("Time together", together)]
-    named = (name for name in map(str, runs) if name.startswith(VERSION))
-    versions = {name: f"Version of {name.removeprefix(VERSION)}" for name in named}
-    facts += [(title, _counted(runs[name])) for name, title in (FACTS | versions).items() if name in runs]
+    versions = (name for name in map(str, runs) if name.startswith(VERSION))
+    named = FACTS | {name: f"Version of {name.removeprefix(VERSION)}" for name in versions}
+    facts += [(title, origins.counted(runs[name])) for name, title in named.items() if name in runs]
+    if taken := origins.taken_over(runs):
+        facts.append(("Taken over, trained", taken))
     diverged = runs[runs["diverged_epoch"].notna()]
     return facts + ([("Diverged", f"{len(diverged)}; left out of the tables")] if len(diverged) else [])
-
-
-def _counted(values: "pd.Series[Any]") -> str:
-    """The values that there are; with their numbers where there are several."""
-    counts = values.fillna("not recorded").astype(str).value_counts()
-    if len(counts) == 1:
-        return str(counts.index[0])
-    return ", ".join(f"{value} ({count})" for value, count in counts.items())
 
 
 def _written(value: Any) -> str:
@@ -174,12 +176,6 @@ def _shown(value: Any) -> str:
     if pd.isna(value):
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _many(number: int, noun: str) -> str:

@@ -104,6 +104,20 @@ class Replica:
             **_input_corruption(arrays, about, "validation_"),
         )
 
+    def problem(self, rows: int, classes: int | None) -> str | None:
+        """The first number in it that cannot be, as the end of a sentence; None: there is none.
+
+        Args:
+            rows: of the prepared data.
+            classes: None: targets are any finite numbers.
+        """
+        number = len(self.index)
+        problem = _problem("row", self.index, number, rows)
+        problem = problem or _problem("target", self.targets, number, classes)
+        if problem or self.source is None or self.is_corrupt_source is None:
+            return problem
+        return _problem("source", self.source, number, len(self.is_corrupt_source))
+
     def of_clean_sources(self, is_corrupted: Array) -> Replica:
         """The positions of sources of which no sample is corrupted; their inputs and labels are clean.
 
@@ -124,6 +138,23 @@ class Replica:
             noise_variance=None if self.noise_variance is None else self.noise_variance[kept],
             meta_index=self.meta_index,
         )
+
+
+def _problem(name: str, values: Array, number: int, limit: int | None) -> str | None:
+    """What is wrong with `number` values, which are 0 to `limit` − 1, or finite where there is no limit."""
+    if values.shape != (number,):
+        return f"{number} positions have {values.shape} as the shape of their {name}s"
+    if limit is None:
+        return None if np.isfinite(values).all() else f"a {name} is not finite"
+    if not np.issubdtype(values.dtype, np.integer):
+        return f"a {name} is no whole number"
+    wrong = values[(values < 0) | (values >= limit)]
+    return f"there is a {name} {wrong[0]}, which must lie between 0 and {limit - 1}" if wrong.size else None
+
+
+def target_problem(targets: Array, classes: int | None) -> str | None:
+    """The first target that cannot be, as the end of a sentence; None: there is none."""
+    return _problem("target", targets, len(targets), classes)
 
 
 def _input_corruption(arrays: Mapping[str, Array], about: Mapping[str, Any], prefix: str) -> dict[str, Any]:

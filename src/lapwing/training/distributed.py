@@ -19,7 +19,9 @@ import contextlib
 import datetime
 import itertools
 import logging
+import os
 import signal
+import socket
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -32,7 +34,7 @@ from torch import Tensor
 from torch.multiprocessing.spawn import ProcessContext, ProcessException, spawn
 
 from lapwing.errors import UserError
-from lapwing.job_log import configure_logging
+from lapwing.job_log import configure_logging, in_one_sentence
 from lapwing.training.data import bounds, cut
 
 # What mypy is told to ignore here torch annotates in some of the versions that we support, and not in others.
@@ -187,20 +189,30 @@ ALONE = Processes()
 
 
 def check_gpus(number: int) -> None:
-    """Whether there is a GPU for each of so many processes.
+    """Whether this process sees a GPU for each of so many.
 
     Raises:
-        UserError: there are fewer.
+        UserError: it sees fewer.
     """
-    here = torch.cuda.device_count()
-    if here < number:
+    seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if seen < number:
         raise UserError(
-            f"config: gpu is {number}, and this machine has {here}; set gpu to what it has, or to 0."
+            f"this job needs {number} GPU{'s' * (number > 1)} (config: gpu, device), and sees {seen} on "
+            f"{socket.gethostname()}: {_what_hides_gpus()}; let it see them, or set gpu: 0 and device: cpu."
         )
 
 
+def _what_hides_gpus() -> str:
+    """Why a process may see fewer GPUs than it was granted."""
+    if torch.version.cuda is None and torch.version.hip is None:
+        return f"its PyTorch {torch.__version__} is made for CPUs"
+    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+        return f"CUDA_VISIBLE_DEVICES is '{visible}'"
+    return "see nvidia-smi there, and what the cluster granted"
+
+
 def run_together(work: Callable[..., None], number: int, *arguments: Any) -> None:
-    """Call `work(processes, *arguments)` in `number` new processes and wait; if one fails, all end.
+    """Call `work(processes, *arguments)` in `number` new processes and wait; if one fails, or we do, all end.
 
     Args:
         work: a function of a module, with arguments that can be pickled.
@@ -218,6 +230,10 @@ def run_together(work: Callable[..., None], number: int, *arguments: Any) -> Non
                 pass
         except ProcessException as error:
             raise UserError(_why_it_ended(context, error, _sentence(Path(folder)))) from error
+        finally:  # also where this process is asked to end
+            for process in context.processes:
+                process.terminate()
+                process.join()
 
 
 def _take_part(rank: int, number: int, folder: Path, work: Callable[..., None], arguments: Any) -> None:
@@ -232,7 +248,7 @@ def _take_part(rank: int, number: int, folder: Path, work: Callable[..., None], 
         _say(folder, str(error))
         raise
     except Exception as error:
-        _say(folder, f"{_called(rank, number)} failed: {type(error).__name__}: {error}.")
+        _say(folder, f"{_called(rank, number)} failed: {in_one_sentence(error).rstrip('.')}.")
         raise
     dist.destroy_process_group()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,18 +20,22 @@ from lapwing.methods import methods
 from lapwing.methods.base import Method, check_processes
 from lapwing.models import models
 from lapwing.schema import validate
-from lapwing.training.data import Replica, TestData, TrainingData, widest_stack
+from lapwing.training.data import Replica, TestData, TrainingData, target_problem, widest_stack
 from lapwing.training.distributed import ALONE, Processes, check_gpus, run_together
 from lapwing.training.engine import Training, below
 from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, data_digest, run_key
 from lapwing.training.metrics import History, extended, metrics_table, sources_table
-from lapwing.training.precision import DTYPES
+from lapwing.training.origin import Cache, Counting, Origin, origins_of
+from lapwing.training.precision import DTYPES, deterministic
 from lapwing.training.provenance import Environment, Spent, about_run
 from lapwing.training.resident import Rows
-from lapwing.training.settings import RunSettings, TrainingSettings, check_augmentation
+from lapwing.training.settings import Device, RunSettings, TrainingSettings, check_augmentation
 from lapwing.training.stack import Build, build_replica, choose_backend, has_convolutions
 
 log = logging.getLogger(__name__)
+
+OF_AN_ARTEFACT = {"index", "targets", "source", "is_corrupt_source", "is_corrupted"}
+"""The arrays that every corruption artefact holds."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,8 @@ class Progress:
     seconds: float = 0.0
     resumed: int = 0
     """The epoch (1-based) after which it went on; 0: it began anew."""
+    origins: Sequence[Origin] = ()
+    """Where it was trained, in order; here it is the last."""
 
 
 def train_part(
@@ -85,9 +91,11 @@ def train_part(
     finished: Path,
     out: Mapping[str, Path],
     *,
-    device: str | None = None,
+    device: Device = "auto",
     threads: int = 1,
     processes: int = 1,
+    deterministic: bool = False,
+    cache: Mapping[str, bool] | None = None,
 ) -> None:
     """Train the runs of a part that were not trained before, and write what all of them measured.
 
@@ -97,13 +105,15 @@ def train_part(
         corrupted: the corruption artefacts of all cells and seeds.
         finished: the folder of finished runs.
         out: where `metrics`, `sources` (parquet) and `runs` (JSON) go.
-        device: None: the accelerator where there is one.
+        device: what the networks are on.
         threads: of a process; small models are several times slower with two.
         processes: that train each run together, one GPU each (`lapwing.training.distributed`).
+        deterministic: only operations that give the same bits every time on the same device.
+        cache: `{"other_machine", "other_lock"}`: whether what was trained elsewhere counts; None: all does.
 
     Raises:
         UserError: an input is missing, damaged, or belongs to something else; several processes cannot train
-            with a method; or one of them failed.
+            with a method; one of them failed; a GPU is not there; or an operation is not deterministic.
     """
     asked = [
         Cell(cell["axes"], validate(RunSettings, cell["settings"], "cell"), cell["seeds"]) for cell in cells
@@ -115,13 +125,14 @@ def train_part(
     }
     for cell in asked:
         check_processes(cell.settings.training, processes, str(cell))
-    job = Job(asked, prepared, artefacts, finished, out, device, threads)
+    if device == "cuda" or (device == "auto" and processes > 1):
+        check_gpus(processes)
+    accepted = validate(Cache, cache or {}, "cache")
+    job = Job(asked, prepared, artefacts, finished, out, device, threads, deterministic, accepted)
     if processes == 1:
         _work(ALONE, job)
-        return
-    if device != "cpu":
-        check_gpus(processes)
-    run_together(_work, processes, job)
+    else:
+        run_together(_work, processes, job)
 
 
 @dataclass(frozen=True)
@@ -135,8 +146,10 @@ class Job:
     """By corruption and seed."""
     finished: Path
     out: Mapping[str, Path]
-    device: str | None
+    device: Device
     threads: int
+    deterministic: bool
+    cache: Cache
 
 
 class Start(NamedTuple):
@@ -151,11 +164,13 @@ class Start(NamedTuple):
 def _work(processes: Processes, job: Job) -> None:
     """What a process of the job does."""
     torch.set_num_threads(job.threads)
-    environment = Environment.here(job.device, processes)
-    if processes.first:
-        _lead(job, environment)
-    else:
-        _follow(job, environment)
+    with deterministic(job.deterministic):
+        environment = Environment.here(job.device, processes)
+        if processes.first:
+            log.info("trains on %s", environment.devices)
+            _lead(job, environment)
+        else:
+            _follow(job, environment)
 
 
 def _follow(job: Job, environment: Environment) -> None:
@@ -180,19 +195,21 @@ def _train_along(trainee: Trainee, start: Start, environment: Environment) -> No
 def _lead(job: Job, environment: Environment) -> None:
     """Train the runs, with the other processes where there are any, and write what they measured."""
     tables: dict[str, list[pd.DataFrame]] = {"metrics": [], "sources": []}
-    runs = []
+    runs, cells = [], []
+    counting = Counting(environment.origin, job.cache)
     for cell in job.cells:
         inputs = _Inputs(cell, job.prepared, job.artefacts)
-        for seed, run in train_cell(cell, inputs, job.finished, environment).items():
+        store = FinishedRuns(job.finished, run_key(cell.settings, data_digest(inputs.data)), counting)
+        cells.append({"axes": dict(cell.axes), "seeds": list(cell.seeds), "key": store.key})
+        for seed, run in train_cell(cell, inputs, store, environment).items():
             columns = {**cell.axes, "seed": seed}
             tables["metrics"].append(run.metrics.assign(**columns)[[*columns, *run.metrics.columns]])
             tables["sources"].append(run.sources.assign(**columns)[[*columns, *run.sources.columns]])
             runs.append({**columns, **run.about})
     environment.processes.told_by_first(None)
-    about = {"cells": [{"axes": dict(cell.axes), "seeds": list(cell.seeds)} for cell in job.cells]}
     for name, parts in tables.items():
-        files.write_table(job.out[name], pd.concat(parts, ignore_index=True), about)
-    files.write_json(job.out["runs"], runs, about)
+        files.write_table(job.out[name], pd.concat(parts, ignore_index=True), {"cells": cells})
+    files.write_json(job.out["runs"], runs, {"cells": cells})
 
 
 class _Inputs:
@@ -217,6 +234,7 @@ class _Inputs:
         """The data, checked to belong together."""
         prepared, about = files.read_arrays(self.data)
         digest = files.content_hash(self.data)
+        classes = about["classes"] if about["task"] == "classification" else None
         replicas, left_aside, test_index, test_targets = {}, {}, {}, {}
         for seed in seeds:
             arrays, decided = files.read_arrays(self.artefacts[seed])
@@ -225,12 +243,18 @@ class _Inputs:
                     f"{self.artefacts[seed]} was made from other data than {self.data}; "
                     "delete it and start again, it will be made anew."
                 )
+            lacking = ", ".join(sorted(OF_AN_ARTEFACT - arrays.keys()))
+            _refuse(self.artefacts[seed], f"it holds no {lacking}" if lacking else None)
             replicas[seed] = self._replica(arrays, decided)
             if (aside := Replica.left_aside(arrays, decided)) is not None:
                 left_aside[seed] = aside
+            for replica in filter(None, (replicas[seed], aside)):
+                _refuse(self.artefacts[seed], replica.problem(len(prepared["train/targets"]), classes))
             if "test_index" in arrays:
                 test_index[seed], test_targets[seed] = arrays["test_index"], arrays["test_targets"]
+                _refuse(self.artefacts[seed], target_problem(test_targets[seed], classes))
         part = decided["test_rows"]
+        _refuse(self.data, target_problem(prepared[f"{part}/targets"], classes))
         rows = {
             split: Rows(
                 prepared[f"{split}/inputs"],
@@ -249,7 +273,7 @@ class _Inputs:
             left_aside=left_aside,
             groups=about.get("groups", {}),
             test_index=test_index or None,
-            classes=about["classes"] if about["task"] == "classification" else None,
+            classes=classes,
             train_targets=prepared["train/targets"],
         )
 
@@ -258,6 +282,12 @@ class _Inputs:
         if self.cell.settings.train_on == "clean_sources":
             return replica.of_clean_sources(arrays["is_corrupted"])
         return replica
+
+
+def _refuse(path: Path, problem: str | None) -> None:
+    """A file that is whole, and says what cannot be."""
+    if problem:
+        raise UserError(f"{path}: {problem}; delete it and start again, it will be made anew: rm {path}")
 
 
 def _needed(known: Mapping[Any, Path], key: Any, what: str) -> Path:
@@ -269,12 +299,13 @@ def _needed(known: Mapping[Any, Path], key: Any, what: str) -> Path:
 # -- a cell ----------------------------------------------------------------------------------------
 
 
-def train_cell(cell: Cell, inputs: _Inputs, folder: Path, environment: Environment) -> dict[int, FinishedRun]:
+def train_cell(
+    cell: Cell, inputs: _Inputs, store: FinishedRuns, environment: Environment
+) -> dict[int, FinishedRun]:
     """All runs of a cell by seed, in the order asked for; those not finished are trained."""
-    store = FinishedRuns(folder, run_key(cell.settings, data_digest(inputs.data)))
     with store.locked(cell.seeds):
         found = {seed: store.read(seed) for seed in cell.seeds}
-        runs = {seed: _found(run) for seed, run in found.items() if run is not None}
+        runs = {seed: _found(run, store.counting) for seed, run in found.items() if run is not None}
         log.info("%s: %d of %d runs were finished before", cell, len(runs), len(cell.seeds))
         pending = [seed for seed in cell.seeds if seed not in runs]
         if pending:
@@ -285,8 +316,9 @@ def train_cell(cell: Cell, inputs: _Inputs, folder: Path, environment: Environme
     return {seed: runs[seed] for seed in cell.seeds}
 
 
-def _found(run: FinishedRun) -> FinishedRun:
-    return FinishedRun(run.metrics, run.sources, {**run.about, "trained": "found finished"})
+def _found(run: FinishedRun, counting: Counting) -> FinishedRun:
+    words = {"trained": "found finished", "elsewhere": counting.elsewhere(run.about)}
+    return FinishedRun(run.metrics, run.sources, {**run.about, **words})
 
 
 def _stacks(
@@ -433,9 +465,10 @@ def _train_stack(
         environment.processes.told_by_first(Start(cell, seeds, state, training.counters()))
     while not training.ended:
         train_one_epoch(training, held_out, progress, str(cell))
-        if training.epoch < trainee.settings.epochs:
-            save(store, training, progress)
-    runs, spent = {}, Spent(progress.seconds, progress.resumed)
+        save(
+            store, training, progress
+        )  # after the last epoch too: a kill while the runs are written loses none
+    runs, spent = {}, Spent(progress.seconds, progress.resumed, progress.origins)
     for row, seed in enumerate(seeds):
         about = about_run(cell.settings, store.key, training, row, environment, spent)
         runs[seed] = finished_run(training, progress, row, trainee.replicas[seed].is_corrupt_source, about)
@@ -453,13 +486,14 @@ def _begun(
     """A stack where its checkpoint is; one that does not fit is set aside, and the stack begins anew."""
     where = environment.device, environment.processes
     training, held_out = prepare(trainee, seeds, *where)
+    anew = Progress(origins=[store.counting.here])
     if checkpoint is None:
-        return training, held_out, Progress()
+        return training, held_out, anew
     try:
-        return training, held_out, resume(training, checkpoint)
+        return training, held_out, resume(training, checkpoint, store.counting.here)
     except (LookupError, RuntimeError, TypeError, ValueError) as error:
         store.set_aside(checkpoint.path, error)
-        return *prepare(trainee, seeds, *where), Progress()
+        return *prepare(trainee, seeds, *where), anew
 
 
 def train_one_epoch(training: Training, held_out: HeldOut, progress: Progress, name: str) -> None:
@@ -501,10 +535,11 @@ def save(store: FinishedRuns, training: Training, progress: Progress) -> None:
     arrays = {f"state/{name}": t.detach().cpu().numpy() for name, t in training.state().items()}
     arrays |= {f"history/{name}": values for name, values in progress.history.items()}
     shared = {"counters": training.counters(), "diverged": training.diverged, "seconds": progress.seconds}
+    shared["origins"] = [asdict(origin) for origin in progress.origins]
     store.save(training.seeds, arrays, shared)
 
 
-def resume(training: Training, checkpoint: Checkpoint) -> Progress:
+def resume(training: Training, checkpoint: Checkpoint, here: Origin) -> Progress:
     """Put a new training where the checkpoint of its seeds, or of more seeds, is."""
     arrays = checkpoint.of(training.seeds)
     state = {name: torch.from_numpy(a) for name, a in below("state/", arrays).items()}
@@ -512,4 +547,6 @@ def resume(training: Training, checkpoint: Checkpoint) -> Progress:
     ended = dict(zip(checkpoint.seeds, checkpoint.about["diverged"], strict=True))
     training.diverged = [None if ended[seed] is None else tuple(ended[seed]) for seed in training.seeds]
     share = len(training.seeds) / len(checkpoint.seeds)
-    return Progress(dict(below("history/", arrays)), checkpoint.about["seconds"] * share, training.epoch)
+    seconds = checkpoint.about["seconds"] * share
+    origins = list(dict.fromkeys([*origins_of(checkpoint.about), here]))
+    return Progress(dict(below("history/", arrays)), seconds, training.epoch, origins)

@@ -131,7 +131,8 @@ def _counts(scores: Tensor, positive: Tensor) -> tuple[Tensor, Tensor]:
     """
     falling, order = scores.neg().sort(1)
     last = torch.searchsorted(falling, falling, right=True) - 1  # of the samples that share the score
-    hits = positive.gather(1, order).double().cumsum(1).gather(1, last)
+    counts = positive.gather(1, order).cumsum(1)  # integers: a GPU adds up floats in any order
+    hits = counts.gather(1, last).double()
     return hits, last + 1 - hits
 
 
@@ -196,7 +197,7 @@ def metrics_table(history: History, row: int, epochs: int) -> pd.DataFrame:
                 "value": values[row, :epochs],
             }
         )
-        for name, values in history.items()
+        for name, values in sorted(history.items())  # a checkpoint knows no order
         if not name.startswith(("source/", "record/"))
     ]
     return (

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import resource
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import torch
 
 from lapwing.training.distributed import ALONE, Processes
 from lapwing.training.engine import Training
-from lapwing.training.settings import RunSettings
+from lapwing.training.origin import Origin, lock_of, machine_of, processor
+from lapwing.training.settings import Device, RunSettings
 
 
 @dataclass(frozen=True)
@@ -34,21 +36,30 @@ class Environment:
     """Those of the job."""
 
     @classmethod
-    def here(cls, device: str | None, processes: Processes = ALONE) -> Environment:
-        """This process; the accelerator where there is one, and of several processes each has its own."""
-        chosen = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    def here(cls, device: Device, processes: Processes = ALONE) -> Environment:
+        """This process, on a device that is there; of several processes each has a GPU of its own."""
+        found = "cuda" if torch.cuda.is_available() else "cpu"
+        chosen = torch.device(found if device == "auto" else device)
         if chosen.type == "cuda" and not processes.alone:
             chosen = torch.device("cuda", processes.rank)
             torch.cuda.set_device(chosen)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
         versions["lapwing"] = _own_version()
-        return cls(chosen, git_commit(Path(__file__)), versions, processes)
+        commit = git_commit(Path(__file__)) or os.environ.get("LAPWING_COMMIT")  # of an image
+        return cls(chosen, commit, versions, processes)
 
     @property
     def devices(self) -> str:
         """The names of the devices of all processes."""
         names = Counter(_device_name(device) for device in self._all_devices())
         return ", ".join(name if number == 1 else f"{number} x {name}" for name, number in names.items())
+
+    @property
+    def origin(self) -> Origin:
+        """What is said of a run that is trained here."""
+        devices = self._all_devices()
+        gpus = [_device_name(device) for device in devices if device.type != "cpu"]
+        return Origin(machine_of(gpus), lock_of(self.versions))
 
     def _all_devices(self) -> list[torch.device]:
         if self.processes.alone or self.device.type == "cpu":
@@ -63,6 +74,8 @@ class Spent:
     seconds: float
     resumed: int
     """The epoch after which it went on; 0: it began anew."""
+    origins: Sequence[Origin]
+    """Where it was trained, in order."""
 
 
 def about_run(
@@ -90,7 +103,9 @@ def about_run(
         "key": key,
         "settings": settings.model_dump(mode="json"),
         "device": environment.devices,
+        "processor": processor(),
         "processes": environment.processes.number,
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
         "backend": training.networks[0].backend,
         "replicas": training.replicas,
         "seconds": own,
@@ -98,6 +113,7 @@ def about_run(
         "peak_memory_mb": _peak_memory_mb(environment.device),
         "git_commit": environment.git_commit,
         "versions": dict(environment.versions),
+        "origins": [asdict(origin) for origin in spent.origins],
         "trained": f"resumed at epoch {spent.resumed}" if spent.resumed else "now",
         "diverged": None if ended is None else {"epoch": ended[0], "step": ended[1]},
         "finished_at": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -31,6 +31,9 @@ Precision = Literal["float32", "float64", "tf32", "bf16"]
 """`float32` is the reference. `tf32`: an accelerator rounds what it multiplies to 10 bits; `bf16`: networks
 run in bfloat16 where torch holds that harmless. Both keep parameters and losses in float32."""
 
+Device = Literal["auto", "cpu", "cuda"]
+"""`auto`: a GPU where PyTorch sees one, else the CPU."""
+
 
 def check_augmentation(augmentation: Augmentation, input_shape: Sequence[int], whose: str) -> None:
     """Refuse inputs of a shape that cannot be augmented so.

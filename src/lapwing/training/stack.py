@@ -79,10 +79,17 @@ def build_replica(build: Build, seed: int, network: int) -> nn.Module:
 
 
 def _laid_out(parameter: Tensor, backend: Backend) -> Tensor:
-    """Weights [K, out, in] of `native` lie as [K, in, out], as their gradients come: nothing is copied."""
-    if backend != "native" or parameter.ndim != 3:
-        return parameter
-    return parameter.transpose(1, 2).contiguous().transpose(1, 2)
+    """Weights as they should lie in memory.
+
+    Those of `native` [K, out, in] lie as [K, in, out], as their gradients come: nothing is copied. Those of
+    convolutions [K, out, 1, h, w] in `loop` say that channels come last: images of one channel do not say it,
+    and torch would put channels first in all layers that follow.
+    """
+    if backend == "native" and parameter.ndim == 3:
+        return parameter.transpose(1, 2).contiguous().transpose(1, 2)
+    if backend == "loop" and parameter.ndim == 5 and parameter.shape[2] == 1:
+        return parameter.movedim(2, -1).clone(memory_format=torch.contiguous_format).movedim(-1, 2)
+    return parameter
 
 
 class Stack:
