@@ -15,7 +15,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo demo-all test test-oldest check faults text containers same-numbers pictures locks clean
+.PHONY: demo demo-all test test-oldest check faults text containers same-numbers pictures locks clean always
 
 demo: .venv/workflow.txt
 	@$(BIN)/snakemake --cores all --config scale=demo --logger rich
@@ -65,8 +65,14 @@ containers: $(STAGES:%=containers/%.sif)
 	@ls -l --block-size=M $^ | awk '{sum += $$5; print $$9 ": " $$5 "B"} END {print "together " sum " MB"}'
 
 containers/%.sif: containers/%.def envs/%.lock.txt containers/build.sh containers/install.sh pyproject.toml \
-		$(shell find src -name '*.py' -o -name '*.j2') | .venv/workflow.txt
+		containers/.build/made-of
 	@BASE=$(BASE) PYTHON=$(BIN)/python sh containers/build.sh $*
+
+# The package and the base that images are made of; its time is that of the last change of either.
+containers/.build/made-of: always | .venv/workflow.txt
+	@mkdir -p $(@D)
+	@code=$$($(BIN)/python -m lapwing.code) && echo "$$code $(BASE)" >$@.new
+	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 same-numbers: containers
 	@$(BIN)/python benchmarks/containers.py
@@ -84,4 +90,4 @@ locks:
 	uv pip compile --generate-hashes --python-version 3.11 --no-header --quiet --upgrade envs/oldest.in --output-file envs/oldest.lock.txt
 
 clean:
-	rm -rf containers/.build containers/*.sif .venv .venv-text .venv-oldest .snakemake resources $(filter-out outputs/README.md,$(wildcard outputs/*))
+	rm -rf containers/.build containers/*.sif containers/*.sif.part .cache .config .venv .venv-text .venv-oldest .snakemake resources $(filter-out outputs/README.md,$(wildcard outputs/*))

@@ -55,8 +55,10 @@ def main() -> None:
         print(f"undisturbed: {', '.join(options.artefacts)} in {seconds:.0f} s", flush=True)
         equal = 0
         for number in range(1, options.kills + 1):
-            project = new_project(original, Path(folder, f"{number}"))
-            running = kill_at(project, options.artefacts, draw.uniform(0, seconds))
+            running = None
+            while running is None:  # a machine that is less busy now may be done before the moment
+                project = new_project(original, Path(tempfile.mkdtemp(dir=folder), "project"))
+                running = kill_at(project, options.artefacts, draw.uniform(0, seconds))
             run(project, ["--unlock"])
             again = run(project, options.artefacts)
             differing = differences(undisturbed, project)
@@ -95,20 +97,20 @@ def run(project: Path, words: list[str]) -> float:
     return time.monotonic() - start
 
 
-def kill_at(project: Path, artefacts: list[str], moment: float) -> str:
-    """Start Snakemake, kill all of it after `moment` seconds, and say what was running."""
+def kill_at(project: Path, artefacts: list[str], moment: float) -> str | None:
+    """Start Snakemake, kill all of it after `moment` seconds, say what was running; None: it had ended."""
     process = started(project, artefacts)
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+    if process.wait() == 0:
+        return None
     logs = sorted(project.glob("outputs/demo/logs/*/**/*.log"))
     begun = [log for path in logs if (log := read_log(path))]
     running = [f"{log.path.relative_to(project / 'outputs/demo/logs')}" for log in begun if log.end is None]
-    done = len(begun) - len(running)
-    what = ", ".join(running) or ("the end" if process.returncode == 0 else "no job")
-    return f"after {moment:5.1f} s, {done} jobs done, in {what.replace('.log', '')}"
+    what = ", ".join(running).replace(".log", "") or "no job"
+    return f"after {moment:5.1f} s, {len(begun) - len(running)} jobs done, in {what}"
 
 
 def trained(project: Path) -> str:

@@ -27,22 +27,30 @@ fetch_wheels() { # with this machine's pip and its configuration, whatever its P
         $platforms --platform "manylinux2014_$(uname -m)" --platform "linux_$(uname -m)"
 }
 
-make_debian() { # its apt configuration is this machine's own
+make_debian() { # from where this machine's own apt takes Debian 12, otherwise from Debian
     needs mmdebstrap "install it with: apt-get install mmdebstrap; or take the image of a registry: make containers BASE=registry"
+    set --
+    if grep -qs '^VERSION_CODENAME=bookworm$' /etc/os-release; then
+        for sources in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
+            ! grep -qsE '^(deb |Types:)' "$sources" || set -- "$@" "$sources"
+        done
+    fi
     rm -rf "$made/debian.part"
     mkdir -p "$made/debian.part"
-    mmdebstrap --quiet --variant=minbase --include=python3,python3-venv,ca-certificates bookworm - |
+    mmdebstrap --quiet --variant=minbase --include=python3,python3-venv,ca-certificates bookworm - "$@" |
         tar -C "$made/debian.part" -x --exclude='./dev/*'
     rm -rf "$made"/debian.part/var/lib/apt/lists/* "$made"/debian.part/var/cache/apt/*
     chmod -R u+rwX,go+rX "$made/debian.part" # read by whom apptainer makes of the user
     mv "$made/debian.part" "$made/debian"
 }
 
-begun=$(date +%s)
+begun=$(date +%s.%N)
 needs apptainer "docs/containers.md says how to get it."
+case $PWD in *[,:]*) fail "$PWD cannot be shown to Apptainer: its name holds a comma or a colon; move it." ;; esac
 mkdir -p "$made/wheels"
 exec 9>"$made/lock"
 flock 9 # one image at a time: they share what is in that folder
+code=$("$PYTHON" -m lapwing.code) # before it is packed: what is edited meanwhile makes the image out of date
 fetch_wheels
 rm -rf "$made/lapwing"
 "$PYTHON" -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir "$made/lapwing" .
@@ -58,9 +66,10 @@ esac
 
 apptainer --quiet build --fakeroot --force --bind "$PWD:/mnt:ro" --mksquashfs-args "-comp zstd -Xcompression-level 3" "$@" \
     --build-arg "version=$("$PYTHON" -c 'import lapwing; print(lapwing.__version__)')" \
-    --build-arg "commit=$(git describe --always --dirty --abbrev=40 2>/dev/null || echo unknown)" \
-    --build-arg "code=$("$PYTHON" -m lapwing.code)" \
+    --build-arg "commit=$(git describe --always --dirty --abbrev=40 --exclude '*' 2>/dev/null || echo unknown)" \
+    --build-arg "code=$code" \
     --build-arg "lock=sha256:$(sha256sum "$lock" | cut -d' ' -f1)" \
     "$image.part" "containers/$stage.def"
+touch -d "@$begun" "$image.part" # as old as what it holds
 mv "$image.part" "$image"
-echo "$image: $(($(stat -c %s "$image") / 1000000)) MB, built in $(($(date +%s) - begun)) s"
+echo "$image: $(($(stat -c %s "$image") / 1000000)) MB, built in $(($(date +%s) - ${begun%.*})) s"

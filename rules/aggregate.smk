@@ -17,8 +17,8 @@ rule aggregate:
     threads: 1
     resources:
         **on_cpus,
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(30),
+        mem_mb=megabytes(2000),
+        runtime=minutes(30),
     params:
         version=RESULTS_VERSION,
         study=study_shown,

@@ -79,9 +79,12 @@ def bind_folders():
         if set(place) & set(",:"):
             raise UserError(f"{place} cannot be shown to containers: its name holds a comma or a colon.")
     given = os.environ.get("APPTAINER_BIND") or os.environ.get("SINGULARITY_BIND") or ""
-    words = filter(None, given.split(","))
-    binds = ",".join(dict.fromkeys([*words, *outside]))
+    # What a Snakemake elsewhere added, which started this job: its folders need not be here.
+    shown = os.environ.get("LAPWING_SHOWN", "").split(",")
+    words = [word for word in given.split(",") if word not in shown]
+    binds = ",".join(dict.fromkeys([*filter(None, words), *outside]))
     os.environ |= {"APPTAINER_BIND": binds, "SINGULARITY_BIND": binds}  # the variables of the twins
+    os.environ |= {"LAPWING_SHOWN": ",".join(place for place in outside if place not in words)}
 
 
 if in_containers:
@@ -92,11 +95,21 @@ if in_containers:
 # -- what jobs ask of a cluster --------------------------------------------------------------------
 
 
-def by_attempt(amount):
-    """What a job asks for: `amount`, a number or a function of the wildcards; the second attempt twice that."""
+def megabytes(amount):
+    """`amount`, a number or a function of the wildcards; a second attempt asks for twice, later ones thrice that."""
 
     def asked(wildcards, attempt):
-        return attempt * (amount(wildcards) if callable(amount) else amount)
+        return min(attempt, 3) * (amount(wildcards) if callable(amount) else amount)
+
+    return asked
+
+
+def minutes(amount):
+    """The same for time, which grows on with every attempt, up to the most that a job asks for."""
+
+    def asked(wildcards, attempt):
+        wanted = attempt * (amount(wildcards) if callable(amount) else amount)
+        return min(wanted, plan.settings.slurm.max_minutes)
 
     return asked
 
@@ -105,6 +118,8 @@ def asked_of_slurm(gpus=0):
     """The site's keys in the words of the executor plugin; what is not set is not asked for."""
     site = plan.settings.slurm
     asked = {
+        "in_turn": 1,  # what a profile has few of: jobs of a group run one after another
+        "nodes": gpus and 1,  # the processes of a run find each other on one node
         "slurm_account": site.account,
         "slurm_partition": gpus and site.gpu_partition or site.partition,
         "qos": gpus and site.gpu_qos or site.qos,

@@ -12,8 +12,8 @@ rule corrupt:
     threads: 1
     resources:
         **on_cpus,
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(10),
+        mem_mb=megabytes(2000),
+        runtime=minutes(10),
     params:
         settings=settings_of_corruption,
         seed="{seed}",

@@ -11,8 +11,8 @@ rule download:
     threads: 1
     resources:
         **on_cpus,
-        mem_mb=by_attempt(1000),
-        runtime=by_attempt(240),
+        mem_mb=megabytes(1000),
+        runtime=minutes(240),
     params:
         dataset="{dataset}",
         files=files_of_dataset,

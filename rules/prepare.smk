@@ -14,8 +14,8 @@ rule prepare:
     threads: 1
     resources:
         **on_cpus,
-        mem_mb=by_attempt(memory_of_dataset),
-        runtime=by_attempt(60),
+        mem_mb=megabytes(memory_of_dataset),
+        runtime=minutes(60),
     params:
         dataset="{dataset}",
         version=version_of_dataset,

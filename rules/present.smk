@@ -28,8 +28,8 @@ rule present_table:
     threads: 1
     resources:
         **on_cpus,
-        mem_mb=by_attempt(2000),
-        runtime=by_attempt(30),
+        mem_mb=megabytes(2000),
+        runtime=minutes(30),
     params:
         description=description_shown,
         cells=cells_shown,

@@ -19,8 +19,8 @@ rule train:
     threads: processes_of_run
     resources:
         **on_gpus,
-        mem_mb=by_attempt(plan.settings.memory_mb * processes_of_run),
-        runtime=by_attempt(minutes_of_part),
+        mem_mb=megabytes(plan.settings.memory_mb * processes_of_run),
+        runtime=minutes(minutes_of_part),
     params:
         cells=jobs_of_part,
         origin=origin_of_training(),

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -376,6 +377,17 @@ def test_table_of_another_program_is_named(tmp_path: Path) -> None:
         files.read_table(tmp_path / "file")
 
 
+def test_what_a_table_says_of_itself_is_read_alone(tmp_path: Path) -> None:
+    path = tmp_path / "table"
+    files.write_table(path, FRAME, ABOUT)
+    assert files.read_table_about(path) == ABOUT
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(files.DamagedFile):
+        files.read_table_about(path)
+    with pytest.raises(files.MissingFile):
+        files.read_table_about(tmp_path / "none")
+
+
 def test_damaged_file_is_told_with_the_command_that_removes_it_and_what_it_links_to(tmp_path: Path) -> None:
     entry, link = tmp_path / "cached", tmp_path / "link"
     entry.write_bytes(b"{")
@@ -406,6 +418,20 @@ def test_error_while_writing_leaves_what_was_there(tmp_path: Path) -> None:
         write_half()
     assert path.read_text() == "before"
     assert os.listdir(tmp_path) == ["file"]
+
+
+def test_what_killed_processes_left_goes_a_day_later(kind: Kind, tmp_path: Path) -> None:
+    now = time.time()
+    ages = {"part-01234567-[a]": 25, "part-89abcdef-[a]": 23, "part-01234567-b-[a]": 25, "part-[a]": 25}
+    for name, hours in ages.items():
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (now - hours * 3600,) * 2)
+    (tmp_path / "part-fedcba98-[a]").mkdir()
+    os.utime(tmp_path / "part-fedcba98-[a]", (0, 0))
+    kind.write(tmp_path / "[a]")
+    assert {path.name for path in tmp_path.iterdir()} - {"[a]", "part-fedcba98-[a]"} == {*ages} - {
+        "part-01234567-[a]"
+    }
 
 
 def run_python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -88,6 +88,31 @@ def test_signal_to_end_ends_in_order(tmp_path: Path, number: signal.Signals) -> 
     assert sorted(tmp_path.iterdir()) == [path, tmp_path / "job.log.kept"]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_second_signal_does_not_break_the_orderly_end(tmp_path: Path, number: signal.Signals) -> None:
+    path, removed = tmp_path / "job.log", tmp_path / "removed"
+    body = (
+        f"import os, signal, contextlib, pathlib; end = contextlib.ExitStack(); "
+        f"end.callback(pathlib.Path({str(removed)!r}).touch); "
+        f"end.callback(os.kill, os.getpid(), signal.{number.name}); end.__enter__()"
+    )
+    code = RUN.format(log=str(path), body=f"{body}\n    with end: os.kill(os.getpid(), signal.SIGTERM)")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, removed.exists()) == (128 + signal.SIGTERM, True)
+    assert done.stderr == f"lapwing: stopped by SIGTERM (see {path})\n"
+
+
+def test_signal_after_the_end_changes_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "job.log"
+    code = RUN.format(log=str(path), body="import os, signal")
+    code += "[os.kill(os.getpid(), number) for number in (signal.SIGTERM, signal.SIGINT)]"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    said = read_log(path)
+    assert said is not None
+    assert said.end == "done"
+
+
 def test_killed_attempt_is_kept_and_told_by_the_next(tmp_path: Path) -> None:
     path = tmp_path / "job.log"
     assert killed_by(signal.SIGKILL, path, "pass")[0] == -signal.SIGKILL
@@ -125,6 +150,40 @@ def test_attempt_that_still_runs_and_the_next_leave_each_others_lines(tmp_path: 
     assert [word.partition(" on ")[0] for word in said if "attempt" not in word] == [
         *["job begun", "first", "job begun", "second", "job done", "still", "job done"]
     ]
+
+
+def test_end_of_an_attempt_is_not_taken_for_that_of_the_next(tmp_path: Path) -> None:
+    """The first outlives its workflow; the second, which began after it, is killed."""
+    path, kept = tmp_path / "job.log", tmp_path / "job.log.kept"
+    second = RUN.format(log=str(path), body="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    run(path, f"import subprocess; subprocess.run({[sys.executable, '-c', second]})")
+    text, said = path.read_text(), read_log(path)
+    assert (text.count("job begun"), text.count("job done")) == (2, 1)
+    assert said is not None
+    assert (said.end, said.attempts) == (None, 2)
+    assert kept.read_text() == text
+
+
+LIMIT = 150
+"""Bytes that a log may have: the line of its begin, and not that of its end."""
+
+
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("raise UserError('The file a is empty.')", "The file a is empty. (the whole"),
+        ("print('a' * 1000)", "File too large (the whole"),
+    ],
+)
+def test_failure_reaches_the_screen_where_the_log_cannot_grow(
+    tmp_path: Path, body: str, sentence: str
+) -> None:
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({LIMIT}, {LIMIT})); "
+    done = run(tmp_path / "job.log", f"{limit}{body}")
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.returncode
+    assert (tmp_path / "job.log").stat().st_size <= LIMIT
 
 
 def test_text_that_no_job_wrote_is_no_log(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import datetime
 import os
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 from pathlib import Path
@@ -37,11 +38,12 @@ def write_log(
     ahead: float = 0.0,
 ) -> Path:
     """The log of a job as `lapwing.job_log` leaves it; `ahead`: how wrong the clock of its host is."""
-    lines = []
+    lines, whose = [], f"on {host}, process 7"
     for begun in begins:
-        lines += [line(begun + ahead, f"job begun on {host}, process 7"), line(begun + ahead, "at work")]
+        lines += [line(begun + ahead, f"job begun {whose}"), line(begun + ahead, "at work")]
     if end is not None:
-        lines.append(line(ended + ahead, f"job {end}"))
+        word = re.match(r"\w+", end)[0]
+        lines.append(line(ended + ahead, f"job {word} {whose}{end.removeprefix(word)}"))
     path = results / "logs" / f"{name}.log"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n")
@@ -78,7 +80,8 @@ def test_summary_tells_how_each_job_ended(tmp_path: Path) -> None:
     assert f"    {line(5, 'at work')}\n\nThe whole log: {tmp_path}/logs/train/tiny/d.log" in said
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in said.split("\n") if row[:1] == "|"]
     cells = {stage: own for stage, *own in rows}
-    assert cells["stage"] == ["done", "failed", "stopped", "killed", "tried again", "time", "longest job"]
+    ends, times = ["done", "failed", "stopped", "killed"], ["time of last attempts", "longest"]
+    assert cells["stage"] == [*ends, "tried again", *times]
     assert cells["train"] == ["1", "1", "1", "1", "1", "23.0 s", "10.0 s"]
     assert cells["prepare"] == ["1", "", "", "", "", "2.0 s", "2.0 s"]
     assert (tmp_path / "summary" / "summary.md").read_text() == said

@@ -49,8 +49,11 @@ def _digest(folder: Path) -> str:
     """Of what an installation holds, and nothing that depends on where it lies or when it was made."""
     sha = hashlib.sha256()
     for path in sorted(path for ending in ("py", "j2") for path in folder.rglob(f"*.{ending}")):
+        name = path.relative_to(folder)
+        if any(part.startswith(".") for part in name.parts):  # an editor's: locks, copies
+            continue
         content = path.read_bytes()
-        sha.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode() + content)
+        sha.update(f"{name.as_posix()} {len(content)}\n".encode() + content)
     return sha.hexdigest()
 
 

@@ -5,6 +5,7 @@ safetensors, tables in parquet, everything else in JSON.
 """
 
 import contextlib
+import glob
 import hashlib
 import json
 import mmap
@@ -12,6 +13,7 @@ import os
 import secrets
 import struct
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from math import prod
@@ -56,9 +58,10 @@ def written_aside(path: Path) -> Iterator[Path]:
     """A path to write to; it becomes `path`, whole and synced, when the block ends without an error.
 
     What is there under the name `path` before stays until then. Nothing is left behind by an error;
-    after a kill at most a file `part-…` is.
+    after a kill at most a file `part-…` is, until `path` is written again a day later.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(path)
     aside = beside(path)
     try:
         yield aside
@@ -74,6 +77,19 @@ def written_aside(path: Path) -> Iterator[Path]:
 def beside(path: Path) -> Path:
     """A new name in the same folder; not by process, of which two containers may have the same number."""
     return path.with_name(f"part-{secrets.token_hex(4)}-{path.name}")
+
+
+LEFT_OVER = 24 * 3600.0
+"""Seconds since the last write after which nobody writes a `part-…` any more: no two writes lie so far apart,
+and no clocks of two machines."""
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left beside `path`."""
+    for leftover in path.parent.glob(f"part-{'[0-9a-f]' * 8}-{glob.escape(path.name)}"):
+        with contextlib.suppress(OSError):  # another process was faster, or may, and we may not
+            if time.time() - leftover.stat().st_mtime > LEFT_OVER:
+                leftover.unlink()
 
 
 def sync(path: Path) -> None:
@@ -347,6 +363,13 @@ def read_table_with_about(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     if digest != header["sha256"]:
         raise DamagedFile(path, "its content does not match its hash")
     return table.to_pandas(), header["about"]
+
+
+def read_table_about(path: Path) -> dict[str, Any]:
+    """The `about` of a table, without reading the table."""
+    with _reading(path):
+        header = _checked(json.loads(pq.read_schema(path).metadata[b"lapwing"]))
+    return cast(dict[str, Any], header["about"])
 
 
 def _hash_of_table(table: pa.Table) -> str:

@@ -7,6 +7,7 @@ killed. A log is kept when the job is tried again, until an attempt is done.
 import contextlib
 import datetime
 import errno
+import io
 import itertools
 import logging
 import os
@@ -28,7 +29,8 @@ log = logging.getLogger(__name__)
 
 End = Literal["done", "failed", "stopped"]
 LINE = re.compile(
-    r"^(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) job (?P<what>begun|done|failed|stopped)(?P<rest>.*)$"
+    r"^(?P<time>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z) job (?P<what>begun|done|failed|stopped)"
+    r" (?P<whose>on (?P<host>\S+), process \d+)(?P<why>.*)$"
 )
 TAIL = 8
 """Lines of an attempt that are kept to be shown."""
@@ -50,16 +52,19 @@ def logged(path: str | Path) -> Iterator[None]:
     """Send all output to the log at `path`; a failure is one line on the screen and exit code 1.
 
     Redirects file descriptors, so that what C libraries print is kept too. SIGTERM and SIGINT end the job in
-    order: it leaves nothing half-written, and exits with 128 and the signal's number.
+    order: it leaves nothing half-written, and exits with 128 and the signal's number. A second one, and one
+    after the end of the block, changes nothing.
     """
     path, screen = Path(path), os.dup(2)
     with _opened(path) as (file, before):
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(line_buffering=True)  # what is printed stands where it was printed
         configure_logging(logging.INFO)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop)
-        log.info("job begun on %s, process %d", socket.gethostname(), os.getpid())
+        log.info("job begun %s", _ours())
         if before is not None and before.end is None:
             log.info(
                 "the attempt before said no end: it was killed, perhaps for want of memory, "
@@ -68,17 +73,32 @@ def logged(path: str | Path) -> Iterator[None]:
         try:
             check_planned_by_same()
             yield
+            _ignore_signals()
+            log.info("job done %s", _ours())
+            for stream in (sys.stdout, sys.stderr):  # on a full disk the end of the process says nothing
+                stream.flush()
         except Stopped as stopped:
-            log.info("job stopped by %s", stopped)
-            os.write(screen, f"lapwing: stopped by {stopped} (see {path})\n".encode())
+            _write(screen, f"lapwing: stopped by {stopped} (see {path})\n")
+            log.info("job stopped %s by %s", _ours(), stopped)
             sys.exit(128 + stopped.number)
         except Exception as error:
-            traceback.print_exc(file=file)
+            _ignore_signals()
             sentence = in_one_sentence(error)
-            log.info("job failed: %s", sentence)
-            os.write(screen, f"lapwing: {sentence} (the whole story: {path})\n".encode())
+            _write(screen, f"lapwing: {sentence} (the whole story: {path})\n")
+            _write(file.fileno(), traceback.format_exc())
+            log.info("job failed %s: %s", _ours(), sentence)
             sys.exit(1)
-        log.info("job done")
+
+
+def _ours() -> str:
+    """What tells the lines of this attempt from those of another that still runs."""
+    return f"on {socket.gethostname()}, process {os.getpid()}"
+
+
+def _write(descriptor: int, text: str) -> None:
+    """Write what can be written: the disk may be full, and the screen gone with the workflow."""
+    with contextlib.suppress(OSError):
+        os.write(descriptor, text.encode())
 
 
 @contextlib.contextmanager
@@ -104,11 +124,19 @@ def _opened(path: Path) -> Iterator[tuple[TextIO, "JobLog | None"]]:
         kept.hardlink_to(path)
     with file:
         yield file, before
-    kept.unlink(missing_ok=True)
+    last = read_log(path)
+    if last is None or last.whose == _ours():  # else the next attempt began, and is to keep it
+        kept.unlink(missing_ok=True)
 
 
 def _stop(number: int, frame: object) -> NoReturn:
+    _ignore_signals()  # one more must not break the orderly end
     raise Stopped(number)
+
+
+def _ignore_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def configure_logging(level: int) -> None:
@@ -155,6 +183,8 @@ class JobLog:
     begins: tuple[datetime.datetime, ...]
     """When each attempt began, in UTC by the clock of its host."""
     host: str
+    whose: str
+    """`on HOST, process N`, which its first and last line say."""
     ended: datetime.datetime
     """Where there is no end, when the log was last written to."""
     end: End | None
@@ -190,16 +220,18 @@ def read_log(path: Path) -> JobLog | None:
     if not begun:
         return None
     start, last = begun[-1]
-    stop, end = next((mark for mark in reversed(marks) if mark[0] > start), (len(lines), None))
+    ends = (mark for mark in reversed(marks) if mark[0] > start and mark[1]["whose"] == last["whose"])
+    stop, end = next(ends, (len(lines), None))
     said = itertools.takewhile(lambda line: not line.startswith("Traceback "), lines[start:stop])
     written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     return JobLog(
         path=path,
         begins=tuple(_time(match) for _, match in begun),
-        host=last["rest"].removeprefix(" on ").partition(",")[0],
+        host=last["host"],
+        whose=last["whose"],
         ended=_time(end) if end else written,
         end=_end(end),
-        why=end["rest"].lstrip(": ") if end else "",
+        why=end["why"].lstrip(": ") if end else "",
         last_lines=tuple(said)[-TAIL:],
     )
 

@@ -58,12 +58,23 @@ def _only(pattern: str, what: str) -> pydantic.AfterValidator:
     return pydantic.AfterValidator(check)
 
 
+GIVEN = (
+    "account|clusters|comment|constraint|cpus-per-gpu|cpus-per-task|error|export|gpus|gres|job-name"
+    "|mem|mem-per-cpu|nodes|ntasks|ntasks-per-gpu|output|parsable|partition|qos|time|workdir"
+)
+"""The options of sbatch that no user gives, because each job has its own."""
+
 SlurmName = Annotated[
     str, _only(r"[a-zA-Z0-9][\w.,@+-]*", "a name of Slurm, of letters, digits and _ . , @ + -")
 ]
+GpuModel = Annotated[
+    str, _only(r"[\w.]+", "a type of GPU, of letters, digits and _ . (of any other ask by gpu_constraint)")
+]
 Features = Annotated[str, _only(r"\w[\w.,:+&|*()\[\]-]*", "features of nodes, joined by & or |")]
 Option = Annotated[
-    str, _only(r"--[a-z][a-z-]*(=[\w.,:@/%+=\[\]-]+)?", "an option of sbatch like --mail-type=FAIL")
+    str,
+    _only(r"--[a-z][a-z-]*(=[\w.,:@/%+=\[\]-]+)?", "an option of sbatch like --mail-type=FAIL"),
+    _only(rf"--(?!({GIVEN})(=|$)).*", "another option: every job has this one of its own"),
 ]
 
 
@@ -84,10 +95,13 @@ class Slurm(Closed):
     """In place of `qos`."""
     gpu_constraint: Features | None = None
     """In place of `constraint`."""
-    gpu_model: SlurmName | None = None
+    gpu_model: GpuModel | None = None
     """The type of GPU, by the cluster's name for it: `a100`."""
     gpu_by: Literal["gpus", "gres"] = "gpus"
     """The option that asks for GPUs: `--gpus=1`, or `--gres=gpu:1` where the cluster wants that."""
+    max_minutes: int = Field(1440, ge=10)
+    """The longest that a job asks for. Training that needs longer goes on after its last whole epoch when it
+    is tried again."""
     extra: list[Option] = []
     """Further options of sbatch, such as `--mail-type=FAIL`; not those that the keys above stand for."""
     network: bool = True
@@ -122,7 +136,7 @@ class Settings(Closed):
     it must be there. cuda: a GPU, or the job fails at once. cpu: never a GPU."""
     deterministic: bool = False
     """Only operations that give the same bits every time on the same device. A CPU's do so anyway; a GPU's
-    are slower then, and some methods cannot."""
+    are slower then, and some methods cannot. Runs that were finished without it count."""
     slurm: Slurm = Slurm()
 
     @pydantic.field_validator("device")

@@ -39,7 +39,8 @@ class Job:
     begun: float
     """Seconds since the start of the workflow."""
     seconds: float
-    """From the first line of its log to the last; what Python takes to start is not in it."""
+    """Of the last attempt, from its first line in the log to the last; what Python takes to start is not in
+    it."""
     attempts: int
     """Since the start of the workflow."""
     host: str
@@ -222,10 +223,14 @@ def _told_of_runs(runs: Counter[str]) -> str:
 
 
 def _by_stage(jobs: Sequence[Job]) -> str:
-    """A table: how many jobs of each stage came to which end, and the time that they took."""
+    """A table: how many jobs of each stage came to which end, and the time that they took.
+
+    Of a job that was tried again it is the time of the last attempt.
+    """
     states = [state for state in STATES if any(job.state == state for job in jobs)]
     again = ["tried again"] if any(job.attempts > 1 for job in jobs) else []
-    rows = [["stage", *states, *again, "time", "longest job"]]
+    time = "time of last attempts" if again else "time"
+    rows = [["stage", *states, *again, time, "longest"]]
     for stage in dict.fromkeys(job.stage for job in jobs):
         own = [job for job in jobs if job.stage == stage]
         rows.append(

@@ -14,7 +14,9 @@ from tests.workflow.slurm.cluster import slurm
 
 __all__ = ["finished", "job", "made", "made_up", "project", "server", "slurm", "undisturbed", "untrained"]
 
-KINDS = ("passed", "failed", "error")
+KINDS = ("passed", "failed", "error", "skipped")
+NAMED = 10
+"""At most so many tests that were left out are named."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -26,20 +28,27 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """The table, if every test of every fault ran."""
+    """The table, if every test of every fault ran; else what was left out, if any ran."""
     stats = terminalreporter.stats
-    passed, failed, errors = ({_where(report) for report in stats.get(kind, [])} for kind in KINDS)
+    passed, failed, errors, skipped = ({_where(report) for report in stats.get(kind, [])} for kind in KINDS)
     failed |= errors
     cases = claimed()
-    if {case.fault for case in cases} != set(FAULTS):
-        return
-    if {case.where for case in cases} - failed - passed:
+    left_out = {case.where for case in cases} - (passed | failed - skipped)
+    missing = sorted(left_out | set(FAULTS) - {case.fault for case in cases})
+    if missing:
+        if passed | failed > {None}:
+            terminalreporter.write_line(_not_written(missing))
         return
     found = [replace(case, outcome="failed") if case.where in failed else case for case in cases]
     for case in sorted(found):
         terminalreporter.write_line(_line(case))
     terminalreporter.write_line(f"{len(FAULTS)} faults: {summary(found)}")
     PAGE.write_text(page(found), encoding="utf-8")
+
+
+def _not_written(missing: list[str]) -> str:
+    more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+    return f"docs/faults.md was not written; left out: {', '.join(missing[:NAMED])}{more}"
 
 
 def _where(report: pytest.TestReport) -> str | None:

@@ -76,6 +76,12 @@ def at_end(happens: Event) -> None:
     atexit.register(happens)
 
 
+def all_of(*events: Event) -> None:
+    """Several, one after another."""
+    for event in events:
+        event()
+
+
 # -- what ----------------------------------------------------------------------------------------------
 
 
@@ -89,16 +95,21 @@ def all_get(number: signal.Signals) -> None:
     os.killpg(os.getpgrp(), number)
 
 
-def lose_driver(patience: float = 120) -> None:
-    """Kill the workflow and not its job; which goes on when another job waits for it."""
-    with contextlib.suppress(ProcessLookupError):  # another job did
-        os.kill(os.getpgrp(), signal.SIGKILL)
+def until_waited_for(project: Path = Path(), patience: float = 240) -> None:
+    """Go on only when a job of a project says in its log that it waits for this one."""
     end, mine = time.monotonic() + patience, f"process {os.getpid()} on "
     while time.monotonic() < end:
-        logs = [path.read_text() for path in Path("outputs/paper/logs/train").rglob("*.log")]
+        logs = [path.read_text() for path in project.glob("outputs/paper/logs/train/*/*.log")]
         if any(mine in line and "waiting" in line for log in logs for line in log.splitlines()):
             return
         time.sleep(0.05)
+
+
+def lose_driver() -> None:
+    """Kill the workflow and not its job; which goes on when another job waits for it."""
+    with contextlib.suppress(ProcessLookupError):  # another job did
+        os.kill(os.getpgrp(), signal.SIGKILL)
+    until_waited_for()
 
 
 def be_requeued() -> None:
@@ -109,6 +120,14 @@ def be_requeued() -> None:
         done.touch()
         subprocess.run(["scontrol", "requeue", number], check=True)
         time.sleep(60)  # until Slurm ends it
+
+
+def vanish(unheard: str) -> None:
+    """Have Slurm cancel the job, when there is a file that says that the queue no longer speaks of it."""
+    while not Path(unheard).exists():
+        time.sleep(0.05)
+    subprocess.run(["scancel", os.environ["SLURM_JOB_ID"]], check=True)
+    time.sleep(60)  # until Slurm ends it
 
 
 def lose_power(folder: Path, synced: set[int]) -> None:
@@ -146,6 +165,25 @@ def power_cut(folder: Path, when: Callable[[Event], None]) -> None:
 def files_up_to(size: int) -> None:
     """Refuse what makes a file larger, as a full disk does."""
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
+def keep_states(folder: Path, epochs: int) -> None:
+    """Keep the state of each run after its last epoch: weights, optimiser and all else of its checkpoint."""
+    import numpy as np
+
+    from lapwing.training.finished import FinishedRuns
+
+    save = FinishedRuns.save
+
+    def kept(runs: Any, seeds: Any, arrays: Any, about: Any) -> None:
+        save(runs, seeds, arrays, about)
+        if about["counters"]["epoch"] == epochs:
+            folder.mkdir(exist_ok=True)
+            for row, seed in enumerate(seeds):
+                state = {name: array[row] for name, array in arrays.items()}
+                np.savez(folder / f"{runs.key}-seed={seed}.npz", **state)
+
+    FinishedRuns.save = kept  # type: ignore[method-assign,assignment]
 
 
 def little_memory() -> None:

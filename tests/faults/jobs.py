@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
@@ -15,12 +16,13 @@ import torch._dynamo  # which a first step imports: here it is done once for all
 
 from lapwing import files
 from lapwing.job_log import logged
-from tests.faults.happen import nothing
+from tests.faults.happen import keep_states, nothing
 from tests.training.parts import checkpoint_cells, train
 
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload([__name__])
 
+EPOCHS = 4
 STEPS = 160
 """Of all trainings of the job."""
 
@@ -33,7 +35,7 @@ class Job:
 
     def begin(self, happens: Callable[[], None]) -> BaseProcess:
         """Start a process that does the job as the script of the workflow does it."""
-        process = PROCESSES.Process(target=_work, args=(self.folder, happens))
+        process = PROCESSES.Process(target=_work, args=(self, happens))
         process.start()
         return process
 
@@ -51,6 +53,15 @@ class Job:
     def results(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """The metrics and the sources that it wrote."""
         return files.read_table(self.out("metrics")), files.read_table(self.out("sources"))
+
+    @property
+    def states_folder(self) -> Path:
+        """Where the states after the last epoch are kept: beside the job, which does not know of them."""
+        return self.folder.with_name(f"{self.folder.name}-states")
+
+    def states(self) -> dict[str, dict[str, np.ndarray]]:
+        """Weights and all else of each run's checkpoint after its last epoch."""
+        return {path.name: dict(np.load(path)) for path in self.states_folder.glob("*.npz")}
 
     def trained(self) -> list[str]:
         """How each of the six runs came about."""
@@ -83,20 +94,22 @@ def new_job(folder: Path, inputs: Path | None = None) -> Job:
     return Job(folder)
 
 
-def _work(folder: Path, happens: Callable[[], None]) -> None:
-    with (folder / "screen").open("w") as screen:
+def _work(job: Job, happens: Callable[[], None]) -> None:
+    with (job.folder / "screen").open("w") as screen:
         os.dup2(screen.fileno(), 2)
     torch.set_num_threads(1)
+    keep_states(job.states_folder, EPOCHS)
     happens()
-    with logged(folder / "job.log"):
-        train(folder, checkpoint_cells())
+    with logged(job.folder / "job.log"):
+        train(job.folder, checkpoint_cells())
 
 
 def is_done_as(undisturbed: Job, job: Job) -> None:
-    """Do the job; it gives the numbers of the undisturbed one, bit for bit, and leaves nothing else."""
+    """Do the job; it gives the numbers and weights of the undisturbed one, and leaves nothing else."""
     assert job.run() == 0, job.screen
     for ours, theirs in zip(job.results(), undisturbed.results(), strict=True):
         pd.testing.assert_frame_equal(ours, theirs, check_exact=True)
+    np.testing.assert_equal(job.states(), undisturbed.states())
     assert not job.kept("checkpoint-*")
     assert not job.kept("part-*")
 
@@ -106,6 +119,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Job:
     """A job that nothing happened to."""
     job = new_job(tmp_path_factory.mktemp("undisturbed"))
     assert job.run() == 0, job.screen
+    assert len(job.states()) == 6
     return job
 
 

@@ -2,7 +2,8 @@
 
 A test of this folder claims an outcome, `@pytest.mark.fault("F01", "what is done", "recovered")`, and
 asserts it; a fault may have several tests. `recovered`: the right result in the end. `refused`: an exit code
-other than 0, one sentence that names the thing, and nothing that counts as made.
+other than 0, one sentence that names the thing, and nothing that counts as made. `waits`: it has to be
+stopped by hand; started again it gives the right result.
 """
 
 import importlib
@@ -15,15 +16,21 @@ HERE = Path(__file__).parent
 PAGE = HERE.parent.parent / "docs" / "faults.md"
 
 FAULTS = [f"F{number:02}" for number in range(1, 51)]
-OUTCOMES = {"recovered": "recovered", "refused": "refused clearly", "failed": "silent or unclear"}
+OUTCOMES = {
+    "recovered": "recovered",
+    "refused": "refused clearly",
+    "waits": "waits until it is stopped and started again",
+    "failed": "silent or unclear",
+}
 """From best to worst; a fault counts by the worst of its tests."""
 
 INTRODUCTION = """# Faults
 
 What machines, networks and files do to a long workflow, done on purpose by `make faults`, which writes
 this page. *Recovered*: the right result in the end. *Refused clearly*: an exit code other than 0, one
-sentence that names the thing, and nothing that counts as made. *Silent or unclear*: anything else. A fault
-that has several tests counts by its worst.
+sentence that names the thing, and nothing that counts as made. *Waits until it is stopped and started again*:
+it would wait for ever; interrupted (Ctrl-C) and started again it gives the right result. *Silent or unclear*:
+anything else. A fault that has several tests counts by its worst.
 """
 
 
@@ -60,7 +67,7 @@ def counts(cases: Iterable[Case]) -> Counter[str]:
 
 
 def summary(cases: Sequence[Case]) -> str:
-    """The three counts in words."""
+    """The counts in words."""
     number = counts(cases)
     return ", ".join(f"{words} {number[outcome]}" for outcome, words in OUTCOMES.items())
 

@@ -17,6 +17,7 @@ import torch
 from lapwing import files
 from lapwing.corruption.base import CorruptionSettings, write_corruption
 from lapwing.datasets.pickles import read_batch
+from lapwing.files import Array
 from lapwing.results.collect import aggregate, check_results
 from lapwing.results.present import present
 from tests.faults.outcomes import files_in, is_clear, refusal
@@ -281,6 +282,29 @@ def test_label_of_prepared_data_outside_range(tmp_path: Path) -> None:
 )
 def test_source_that_cannot_be(tmp_path: Path, change: Callable[[dict[str, Any]], None], told: str) -> None:
     assert told in refused_training(tmp_path, "source", change)
+
+
+def rows(*numbers: int) -> Array:
+    return np.array(numbers, dtype=np.int64)
+
+
+@pytest.mark.fault("F38", "a set of rows to test or to learn from holds one that is not there", "refused")
+@pytest.mark.parametrize(
+    ("further", "told"),
+    [
+        ({"meta_index": rows(0, -1)}, "a clean row -1, which must lie between 0 and 319"),
+        ({"meta_index": rows(0, 320)}, "a clean row 320, which must lie between 0 and 319"),
+        ({"test_index": rows(0, -1), "test_targets": rows(0, 0)}, "a test row -1, which must lie"),
+        ({"test_index": rows(0, 100), "test_targets": rows(0, 0)}, "a test row 100, which must lie"),
+        ({"test_index": rows(0, 1), "test_targets": rows(0)}, "2 positions have (1,) as the shape of"),
+        ({"validation_index": rows(-1), "validation_targets": rows(0)}, "a row -1, which must lie"),
+        ({"is_corrupted": np.zeros(319, bool)}, "320 positions have (319,) as the shape of their is_corr"),
+        ({"noise_variance": np.ones(319)}, "320 positions have (319,) as the shape of their noise var"),
+        ({"noise_variance": np.full(320, np.nan)}, "a noise variance is not finite"),
+    ],
+)
+def test_rows_that_cannot_be(tmp_path: Path, further: dict[str, Array], told: str) -> None:
+    assert told in refused_training(tmp_path, "decided", lambda arrays: arrays.update(further))
 
 
 # -- F39: notebooks --------------------------------------------------------------------------------------

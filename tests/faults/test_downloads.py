@@ -257,6 +257,7 @@ def test_truncated_raw_file_at_the_start(project: Project) -> None:
 
 
 @pytest.mark.workflow
+@pytest.mark.slow_fault
 @pytest.mark.fault("F02", "a mirror holds a web page under the name of a file", "refused")
 def test_page_in_a_mirror(project: Project, tmp_path: Path) -> None:
     mirror = tmp_path / "mirror"

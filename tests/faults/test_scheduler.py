@@ -1,6 +1,8 @@
 """F47 to F50: two drivers, and a queue that does not tell the truth."""
 
+import re
 import shutil
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +13,7 @@ import yaml
 
 from tests.faults.workflows import Disturbed, Untrained, finished_at, gives, on_slurm
 from tests.workflow.conftest import Project
-from tests.workflow.slurm.cluster import Driver, for_cluster
+from tests.workflow.slurm.cluster import Driver, Job, for_cluster
 
 pytestmark = pytest.mark.slow_fault
 
@@ -34,19 +36,37 @@ def test_two_in_one_folder(untrained: Untrained) -> None:
     gives(project, metrics)
 
 
-@pytest.mark.fault("F48", "two checkouts that share finished runs make the same at once", "recovered")
+def logs_of(project: Project) -> list[str]:
+    """What the training jobs of a project said."""
+    return [path.read_text() for path in project.folder.glob("outputs/paper/logs/train/*/*.log")]
+
+
+def waited_for(log: str, logs: list[str]) -> bool:
+    """Whether the job that began first in a log was waited for by one that others tell of."""
+    begun = re.search(r"job begun on \S+, process (\d+)", log)
+    assert begun, log
+    return any(f"process {begun[1]} on {socket.gethostname()} trains it, waiting" in other for other in logs)
+
+
+@pytest.mark.fault(
+    "F48", "two checkouts on one machine that share finished runs train the same at once", "recovered"
+)
 def test_two_checkouts(untrained: Untrained, tmp_path: Path) -> None:
-    """No run is trained twice, and both have the same numbers."""
+    """Each job of one waits for that of the other; no run is trained twice, both have the same numbers."""
     project, metrics = untrained
     config = project.folder / "config.yaml"
     shared = {"finished_runs": str(tmp_path / "shared")}
     config.write_text(yaml.safe_dump({**yaml.safe_load(config.read_text()), **shared}))
     second = Project(Path(shutil.copytree(project.folder, tmp_path / "second", symlinks=True)))
-    both = [
-        Disturbed(each.folder, "train", "nothing()").begin("--until", "train") for each in (project, second)
-    ]
+    held = f"at_step(10, partial(until_waited_for, Path({str(second.folder)!r})))"
+    both = [Disturbed(project.folder, "train", held).begin("--until", "train")]
+    while not list(tmp_path.glob("shared/*/lock-*")):
+        assert both[0].poll() is None
+        time.sleep(0.05)
+    both += [Disturbed(second.folder, "train", "nothing()").begin("--until", "train")]
     for process in both:
         assert process.wait(600) == 0
+    assert all(waited_for(log, logs_of(second)) for log in logs_of(project))
     for each in (project, second):
         pd.testing.assert_frame_equal(each.metrics(), metrics, check_exact=True)
     trained = [project.trained_now(), second.trained_now()]
@@ -57,9 +77,24 @@ def test_two_checkouts(untrained: Untrained, tmp_path: Path) -> None:
 # -- a queue that does not tell the truth --------------------------------------------------------------
 
 
+TRAININGS = 2
+"""Jobs of the workflow that nothing happens to."""
+TOLD = "queue/told"
+"""A line for each untruth; in the folder of the project."""
+QUEUE = """#!/bin/sh
+squeue={squeue}
+told='{told}'
+if [ ! -e "$told" ] && [ "$("$squeue" "$@" | grep -c RUNNING)" -eq {trainings} ]; then touch "$told"; fi
+if [ -e "$told" ] && [ "$(wc -l < "$told")" -lt {times} ]; then
+echo >> "$told"
+{answers}
+else exec "$squeue" "$@"; fi
+"""
+
+
 @dataclass(frozen=True)
-class Queue(Project):
-    """A project whose workflow asks something else than Slurm what became of its jobs, for a while."""
+class Queue(Disturbed):
+    """A project whose workflow hears untruths of its jobs for a while, once all of them run."""
 
     answers: str
     """A shell script; `$squeue` is the real one."""
@@ -67,50 +102,64 @@ class Queue(Project):
 
     def environment(self) -> dict[str, str]:
         """That of the project, with another `squeue` before the real one."""
-        folder = self.folder / "queue"
-        folder.mkdir(exist_ok=True)
-        script = folder / "squeue"
+        script = self.folder / "queue" / "squeue"
+        script.parent.mkdir(exist_ok=True)
         script.write_text(
-            f"#!/bin/sh\nsqueue={shutil.which('squeue')}\nasked='{folder}/asked'\necho >> \"$asked\"\n"
-            f'if [ "$(wc -l < "$asked")" -le {self.times} ]; then\n{self.answers}\n'
-            'else exec "$squeue" "$@"; fi\n'
+            QUEUE.format(
+                squeue=shutil.which("squeue"),
+                told=self.folder / TOLD,
+                trainings=TRAININGS,
+                times=self.times,
+                answers=self.answers,
+            )
         )
         script.chmod(0o755)
         usual = super().environment()
-        return {**usual, "PATH": f"{folder}:{usual['PATH']}"}
+        return {**usual, "PATH": f"{script.parent}:{usual['PATH']}"}
 
-    def asked(self) -> int:
-        """How often it was asked."""
-        return len((self.folder / "queue" / "asked").read_text())
+    def told(self) -> int:
+        """How often it told an untruth."""
+        return len((self.folder / TOLD).read_text())
 
 
-def says(answers: str, untrained: Untrained, times: int = 3) -> None:
-    """The workflow on Slurm gives the right numbers, though the queue says this for a while."""
+def says(answers: str, untrained: Untrained, times: int = 3, event: str = "nothing()") -> list[Job]:
+    """The workflow on Slurm gives the right numbers, though the queue says this; gives the training jobs."""
     project, metrics = untrained
-    queue = Queue(for_cluster(project).folder, answers, times)
+    queue = Queue(for_cluster(project).folder, "train", event, answers, times)
     with Driver(queue, "--until", "train") as driver:
         driver.finish()
-    assert queue.asked() >= times
+        jobs = trainings(driver)
+    assert queue.told() == times
     pd.testing.assert_frame_equal(project.metrics(), metrics, check_exact=True)
     assert len(list(project.folder.glob("outputs/finished/*/seed=*"))) == len(project.runs())
+    return jobs
+
+
+def trainings(driver: Driver) -> list[Job]:
+    """The training jobs that were sent."""
+    return [job for job in driver.jobs() if "rule_train" in job.what]
 
 
 @pytest.mark.fault("F49", "the queue says nothing about the jobs for a while", "recovered")
 @on_slurm
 def test_queue_says_nothing(untrained: Untrained) -> None:
-    says("exit 0", untrained)
+    assert len(says("exit 0", untrained)) == TRAININGS
 
 
 @pytest.mark.fault("F49", "the queue fails for a while", "recovered")
 @on_slurm
 def test_queue_fails(untrained: Untrained) -> None:
-    says("echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1", untrained)
+    answer = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"
+    assert len(says(answer, untrained)) == TRAININGS
 
 
 @pytest.mark.fault("F49", "the queue is slow", "recovered")
 @on_slurm
 def test_queue_is_slow(untrained: Untrained) -> None:
-    says('sleep 5; exec "$squeue" "$@"', untrained, times=1)
+    assert len(says('sleep 5; exec "$squeue" "$@"', untrained, times=1)) == TRAININGS
+
+
+HELD = "at_step(10, until_waited_for)"
 
 
 def lies(state: str) -> str:
@@ -121,8 +170,12 @@ def lies(state: str) -> str:
 @pytest.mark.fault("F49", "the queue says of jobs that run that they failed", "recovered")
 @on_slurm
 def test_queue_says_failed(untrained: Untrained) -> None:
-    """The job that is sent in place of one that still runs waits for it, and trains nothing."""
-    says(lies("FAILED"), untrained, times=1)
+    """The job that is sent in place of one that still runs waits for it; no run is trained twice."""
+    jobs = says(lies("FAILED"), untrained, times=1, event=HELD)
+    assert len(jobs) == 2 * TRAININGS
+    logs = logs_of(untrained[0])
+    assert len(logs) == TRAININGS
+    assert all(waited_for(log, [log]) for log in logs)
 
 
 @pytest.mark.fault("F49", "the queue says of jobs that run that they are done", "refused")
@@ -130,25 +183,44 @@ def test_queue_says_failed(untrained: Untrained) -> None:
 def test_queue_says_done(untrained: Untrained) -> None:
     """Snakemake misses the results; started again it waits for the jobs, and trains nothing."""
     project, metrics = untrained
-    queue = Queue(for_cluster(project).folder, lies("COMPLETED"), times=1000)
+    queue = Queue(for_cluster(project).folder, "train", HELD, lies("COMPLETED"), times=1000)
     with Driver(queue, "--until", "train", "--latency-wait", "1", "--retries", "0") as driver:
         text = driver.finish(ok=False)
         assert "some output files are missing" in text
         assert "Traceback" not in text
+        assert queue.told()
+        assert [job.state for job in trainings(driver)] == ["RUNNING"] * TRAININGS
         gives(project, metrics)
+    assert project.trained_now() == set()
 
 
-@pytest.mark.fault("F50", "a job is gone from the queue before the workflow has seen its end", "recovered")
+def waits(untrained: Untrained, event: str, state: str) -> None:
+    """All jobs end so, and the workflow, which the queue tells nothing, waits; then it is interrupted."""
+    project, _ = untrained
+    queue = Queue(for_cluster(project).folder, "train", event, "exit 0", times=1000)
+    with Driver(queue, "--until", "train") as driver:
+        driver.until(lambda: [job.state for job in trainings(driver)] == [state] * TRAININGS)
+        told = queue.told()
+        driver.until(lambda: queue.told() > told + 1)
+        assert driver.interrupt() != 0
+
+
+@pytest.mark.fault("F50", "a job is gone from the queue unfinished, and never spoken of again", "waits")
 @on_slurm
 def test_job_vanishes(untrained: Untrained) -> None:
-    """Snakemake waits for what the queue will never say; stopped and started again it finds the results."""
-    project, metrics = untrained
-    queue = Queue(for_cluster(project).folder, "exit 0", times=1000)
-    with Driver(queue, "--until", "train") as driver:
-        driver.until(lambda: len(driver.jobs()) == 2 and all(j.state == "COMPLETED" for j in driver.jobs()))
-        asked = queue.asked()
-        driver.until(lambda: queue.asked() > asked)
-    project.run("--unlock")
-    before = finished_at(project)
-    gives(project, metrics)
-    assert finished_at(project) == before
+    """Snakemake waits for what the queue will never say; started again it goes on with what was trained."""
+    waits(untrained, f"at_step(10, partial(vanish, {TOLD!r}))", "CANCELLED")
+    assert finished_at(untrained[0]) == {}
+    gives(*untrained)
+
+
+@pytest.mark.fault(
+    "F50", "a job is done and gone from the queue before the workflow has seen its end", "waits"
+)
+@on_slurm
+def test_job_is_done_and_gone(untrained: Untrained) -> None:
+    """Started again it finds the results, and trains nothing."""
+    waits(untrained, "nothing()", "COMPLETED")
+    before = finished_at(untrained[0])
+    gives(*untrained)
+    assert finished_at(untrained[0]) == before

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.happen import at_sync, disk_is_full, files_up_to, ordinary_user
+from tests.faults.happen import all_of, at_sync, disk_is_full, files_up_to, ordinary_user
 from tests.faults.jobs import Job, is_done_as
 from tests.faults.outcomes import files_in, is_clear
 from tests.faults.workflows import Disturbed, Untrained, gives
@@ -50,6 +50,28 @@ def test_disk_full_in_results(job: Job, undisturbed: Job, number: int) -> None:
     is_clear(job.screen, f"metrics.parquet cannot be written: {FULL}")
     assert not job.made()
     assert len(job.kept("seed=*")) == number - 1
+    is_done_as(undisturbed, job)
+
+
+@pytest.mark.fault("F25", "the disk is full when a checkpoint is written, and for the log too", "refused")
+def test_disk_full_in_a_checkpoint_and_the_log(job: Job, undisturbed: Job) -> None:
+    disk_full_for_the_log_too(job, undisturbed, "checkpoint")
+
+
+@pytest.mark.fault("F26", "the disk is full when results are written, and for the log too", "refused")
+def test_disk_full_in_results_and_the_log(job: Job, undisturbed: Job) -> None:
+    disk_full_for_the_log_too(job, undisturbed, "metrics.parquet")
+
+
+def disk_full_for_the_log_too(job: Job, undisturbed: Job, name: str) -> None:
+    """The screen gets the sentence also where the log takes no byte more; all else is far smaller."""
+    log, size = job.folder / "job.log", 2**20
+    log.touch()
+    os.truncate(log, size)
+    assert job.run(partial(all_of, partial(files_up_to, size), partial(at_sync, name, 1, disk_is_full))) == 1
+    assert log.stat().st_size == size
+    is_clear(job.screen, name, f"cannot be written: {FULL}")
+    assert not job.made()
     is_done_as(undisturbed, job)
 
 

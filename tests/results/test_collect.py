@@ -162,6 +162,12 @@ def say_nothing_of_its_runs(made_up, part):
     files.write_table(part["metrics"][0], made_up.metrics, {})
 
 
+def name_no_keys(made_up, part):
+    """As a part was written before there were keys in it."""
+    cells = [{"axes": axes_of(cell), "seeds": cell["seeds"]} for cell in made_up.cells]
+    files.write_table(part["metrics"][0], made_up.metrics, {"cells": cells})
+
+
 def train_with_other_settings(made_up, part):
     files.write_json(part["runs"][0], [{**run, "settings": {"epochs": 9}} for run in made_up.runs])
 
@@ -171,6 +177,7 @@ def train_with_other_settings(made_up, part):
     [
         (take_another_part_s("metrics"), "metrics.parquet: it holds values of other runs than runs.json"),
         (take_another_part_s("sources"), "sources.parquet: it holds values of other runs than runs.json"),
+        (name_no_keys, "metrics.parquet: it holds values of other runs .* rm -r"),
         (say_nothing_of_its_runs, "metrics.parquet: it holds values of other runs"),
         (train_with_other_settings, r"seed=2 was trained with other settings than are asked for now.*rm -r"),
     ],

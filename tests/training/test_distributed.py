@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -26,6 +28,8 @@ from lapwing.training.layers import Dropout
 from tests.training.conftest import digits_rows, norm_network, replica, run, settings_of
 from tests.training.failing import fail_beside_a_waiting_process, fail_beside_an_aborted_process
 from tests.training.parts import cell_of, train
+
+ROOT = Path(__file__).parents[2]
 
 LAP = {"history_length": 3, "warmup_iters": 2, "depression_strength": 30.0}
 SEEDS = [3, 14]
@@ -239,6 +243,62 @@ def test_a_job_that_is_asked_to_end_ends_its_processes(tmp_path):
         signal.signal(signal.SIGUSR1, before)
         asking.join()
     assert not multiprocessing.active_children()
+
+
+TWO = """
+import sys
+from pathlib import Path
+from lapwing.job_log import logged
+from tests.training.parts import cell_of, train
+
+if __name__ == "__main__":
+    with logged(sys.argv[1] + "/job.log"):
+        train(Path(sys.argv[1]), [cell_of(seeds=[2], epochs=100000)], device="cpu", processes=2)
+"""
+
+
+def children_of(process: int) -> set[int]:
+    """The processes that it started and that are there."""
+    return {int(word) for word in Path(f"/proc/{process}/task/{process}/children").read_text().split()}
+
+
+class AskingWhenSent:
+    """An argument; that it is sent to the second process is when the job is asked to end."""
+
+    sent = 0
+
+    def __reduce__(self):
+        self.sent += 1
+        if self.sent == 2:
+            raise AskedToEnd
+        return AskingWhenSent, ()
+
+
+def test_a_job_that_is_asked_to_end_while_it_starts_its_processes_ends_those(tmp_path):
+    with pytest.raises(AskedToEnd):
+        run_together(train_every_case, 2, AskingWhenSent())
+    assert not multiprocessing.active_children()
+
+
+def test_a_job_that_is_asked_to_end_twice_ends_its_processes(tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen([sys.executable, script, tmp_path], env=environment, stderr=subprocess.PIPE)
+    while not list(tmp_path.glob("finished/*/checkpoint-*")):
+        assert process.poll() is None
+        time.sleep(0.01)
+    children = children_of(process.pid)
+    assert len(children) > 2  # one keeps count for multiprocessing
+    for _ in range(2):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.01)
+    screen = process.communicate(timeout=60)[1].decode()
+    assert (process.returncode, screen.count("\n")) == (128 + signal.SIGTERM, 1), screen
+    end = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 # -- devices ----------------------------------------------------------------------------------------

@@ -119,6 +119,30 @@ def test_a_checkpoint_from_elsewhere_that_does_not_count_is_neither_used_nor_los
     assert [c.about["counters"]["epoch"] for c, _ in theirs.checkpoints([2, 4])] == [7]
 
 
+def test_a_checkpoint_of_a_place_that_takes_less_for_finished_is_left_to_it(tmp_path):
+    """A run from elsewhere is enough for one place, and not for the other, whose own training goes on."""
+    strict, lenient = store(tmp_path, other_machine=False), store(tmp_path)
+    checkpoint(strict, HERE, epoch=3)
+    for seed in (2, 4):
+        lenient.write(seed, run_of([THERE["machine"]], seed))
+    lenient.forget_checkpoints()
+    assert [c.about["counters"]["epoch"] for c, _ in strict.checkpoints([2, 4])] == [3]
+
+
+def test_a_run_is_kept_beside_any_number_that_do_not_count(tmp_path):
+    """One was begun here and went on elsewhere before: it has the name that this place would give."""
+    strict = store(tmp_path, other_machine=False, other_lock=False)
+    for number in range(3):
+        path = strict.folder / ["seed=2", f"seed=2-{HERE.tag}", f"seed=2-{HERE.tag}-2"][number]
+        files.write_json(path / "run.json", run_of([THERE["machine"], HERE]).about, {})
+        for name in ("metrics", "sources"):
+            files.write_table(path / f"{name}.parquet", TABLE, {"key": "key", "seed": 2})
+    assert strict.read(2) is None
+    strict.write(2, run_of([HERE]))
+    assert strict.read(2).about["origins"] == run_of([HERE]).about["origins"]
+    assert store(tmp_path).read(2) is not None
+
+
 def test_a_checkpoint_that_counts_goes_on_from_the_furthest(tmp_path):
     checkpoint(store(tmp_path, THERE["machine"], other_machine=False), THERE["machine"], epoch=7)
     checkpoint(store(tmp_path), HERE, epoch=3)
@@ -139,6 +163,16 @@ def test_a_job_says_what_it_took_over_and_trains_again_what_does_not_count(tmp_p
         assert run["origins"][0]["machine"] == processor()
         pd.testing.assert_frame_equal(again, metrics, check_exact=True)
     assert (run["trained"], run["elsewhere"]) == ("found finished", None)
+
+
+def test_a_job_says_that_it_took_over_what_may_vary(tmp_path, caplog):
+    caplog.set_level("INFO")
+    words = "seeds [2] were finished without deterministic: true"
+    train(tmp_path, [cell_of(seeds=[2], epochs=1)])
+    train(tmp_path, [cell_of(seeds=[2, 4], epochs=1)])
+    assert words not in caplog.text
+    train(tmp_path, [cell_of(seeds=[2], epochs=1)], device="cpu", deterministic=True)
+    assert words in caplog.text
 
 
 def begun(folder: Path, monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
@@ -211,14 +245,43 @@ def test_the_lock_of_a_container_is_what_its_image_says(tmp_path, monkeypatch):
 # -- without locks ---------------------------------------------------------------------------------
 
 
-def test_a_file_system_without_locks_is_said_and_the_run_trained(tmp_path, monkeypatch, caplog):
-    def refuse(*_):
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+def without_locks(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
-    monkeypatch.setattr(fcntl, "flock", refuse)
+
+def test_a_file_system_without_locks_is_said_and_the_run_trained(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(fcntl, "flock", without_locks)
     with store(tmp_path).locked([2]):
         store(tmp_path).write(2, run_of([HERE]))
     assert "the file system knows no locks" in caplog.text
+
+
+def test_only_who_has_the_lock_takes_for_a_leftover_what_another_may_be_writing(tmp_path, monkeypatch):
+    locking, plain = store(tmp_path), store(tmp_path)
+    other = plain.folder / "part-01234567-seed=2" / "metrics.parquet"
+    files.write_table(other, TABLE, {})
+    with monkeypatch.context() as patched:
+        patched.setattr(fcntl, "flock", without_locks)
+        with plain.locked([2]):
+            plain.write(2, run_of([HERE]))
+    assert other.is_file()
+    with locking.locked([2]):
+        locking.write(2, run_of([HERE]))
+    assert not other.parent.exists()
+
+
+def test_half_a_run_never_takes_the_place_of_a_whole_one(tmp_path, monkeypatch):
+    """Another took what we write for a leftover."""
+    write_json = files.write_json
+
+    def remove_another(path, *arguments):
+        write_json(path, *arguments)
+        (path.parent / "metrics.parquet").unlink()
+
+    monkeypatch.setattr(files, "write_json", remove_another)
+    with pytest.raises(UserError, match="was removed while it was written; start again"):
+        store(tmp_path).write(2, run_of([HERE]))
+    assert store(tmp_path).read(2) is None
 
 
 def test_other_trouble_with_a_lock_is_not_hidden(tmp_path, monkeypatch):

@@ -385,5 +385,7 @@ def test_the_commit_is_that_of_a_checkout_that_tracks_the_package(tmp_path):
         subprocess.run(["git", *words], cwd=tmp_path, check=True)
     clean = git_commit(file)
     assert len(clean) == 40
+    subprocess.run(["git", *identity, "tag", "-a", "v1", "-m", "one"], cwd=tmp_path, check=True)
+    assert git_commit(file) == clean
     file.write_text("two")
     assert git_commit(file) == f"{clean}-dirty"

@@ -18,6 +18,7 @@ from benchmarks.containers import compare
 from lapwing import __version__
 from lapwing.code import PLANNED_BY, Code, check_planned_by_same, say_who_plans
 from lapwing.errors import UserError
+from lapwing.training.origin import lock_of_image
 from tests.workflow.conftest import ROOT, Project, new_project
 
 pytestmark = pytest.mark.workflow
@@ -71,6 +72,86 @@ def test_a_container_holds_the_versions_of_the_workflow(stage):
 
 def test_data_are_made_without_pytorch():
     assert not any(pin.startswith(("torch==", "nvidia-")) for pin in locked("data.lock.txt"))
+
+
+# -- which images are out of date --------------------------------------------------------------------
+
+
+@pytest.fixture
+def makeable(tmp_path: Path) -> Path:
+    """A checkout whose images are quickly built: `containers/built` has a line for each."""
+    for name in ("containers", "envs", "src"):
+        unwanted = shutil.ignore_patterns("*.sif*", ".build", "__pycache__")
+        shutil.copytree(ROOT / name, tmp_path / name, ignore=unwanted)
+    for name in ("Makefile", "pyproject.toml"):
+        shutil.copy2(ROOT / name, tmp_path)
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    python = tmp_path / ".venv/bin/python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH=src exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    (tmp_path / ".venv/workflow.txt").touch()
+    build = "echo $1 >>containers/built\ntouch containers/$1.sif\n"
+    (tmp_path / "containers/build.sh").write_text(build)
+    return tmp_path
+
+
+def built(checkout: Path, *words: str) -> list[str]:
+    """The images that `make containers` builds."""
+    log = checkout / "containers/built"
+    log.write_text("")
+    subprocess.run(["make", "containers", *words], cwd=checkout, capture_output=True, check=True)
+    return sorted(log.read_text().split())
+
+
+def test_images_are_built_anew_when_the_package_or_the_base_changed(makeable):
+    assert built(makeable) == STAGES
+    assert built(makeable) == []
+    (makeable / "src/lapwing/convert.py").rename(makeable / "src/lapwing/converted.py")
+    assert built(makeable) == STAGES
+    assert built(makeable, "BASE=registry") == STAGES
+    assert built(makeable, "BASE=registry") == []
+    (makeable / "src/lapwing/converted.py").unlink()
+    assert built(makeable, "BASE=registry") == STAGES
+
+
+def test_images_are_built_anew_when_the_package_changed_meanwhile(makeable):
+    build = makeable / "containers/build.sh"
+    build.write_text("echo '# more' >>src/lapwing/convert.py\n" + build.read_text())
+    assert built(makeable, "containers/data.sif") == STAGES
+    assert built(makeable) == STAGES
+
+
+def test_what_an_editor_leaves_is_no_part_of_the_package(makeable):
+    def digest() -> str:
+        return answer(makeable / ".venv/bin/python", "-m", "lapwing.code", folder=makeable)
+
+    before = digest()
+    (makeable / "src/lapwing/.#plan.py").symlink_to("me@laptop.1234:5678")
+    (makeable / "src/lapwing/.ipynb_checkpoints").mkdir()
+    (makeable / "src/lapwing/.ipynb_checkpoints/plan.py").touch()
+    assert digest() == before
+    (makeable / "src/lapwing/another.py").touch()
+    assert digest() != before
+
+
+def test_a_checkout_that_apptainer_cannot_be_shown_is_named(makeable, pretended):
+    checkout = makeable / "a:b"
+    shutil.copytree(
+        ROOT / "containers", checkout / "containers", ignore=shutil.ignore_patterns("*.sif*", ".build")
+    )
+    done = subprocess.run(
+        ["sh", "containers/build.sh", "data"],
+        cwd=checkout,
+        env={**os.environ, "PATH": f"{pretended}:{os.environ['PATH']}", "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    expected = (
+        f"lapwing: {checkout} cannot be shown to Apptainer: its name holds a comma or a colon; move it.\n"
+    )
+    assert done.stderr == expected
 
 
 # -- another Lapwing than the one that planned -------------------------------------------------------
@@ -144,6 +225,7 @@ def pretended(tmp_path: Path) -> Path:
     programs = {
         "apptainer": 'if [ "$1" = --version ]; then echo apptainer version 1.4.5; exit; fi\n'
         f'echo "$APPTAINER_BIND" >{tmp_path}/binds\n'
+        f'echo "$LAPWING_SHOWN" >{tmp_path}/shown\n'
         'while [ "$1" != -c ]; do shift; done\n'
         'exec bash -c "$2"\n',
         "python": f'exec {sys.executable} "$@"\n',
@@ -177,6 +259,25 @@ def test_folders_of_the_settings_are_shown_to_containers(tmp_path, outside, pret
     shown = (tmp_path / "binds").read_text().strip().split(",")
     named = ("cache", "finished", "linked", "mirror", "real", "scratch", "tmp")
     assert shown == ["/somewhere:/else", *(f"{outside}/{name}" for name in named)]
+
+
+def test_a_job_on_another_machine_is_shown_what_is_there(tmp_path, outside, project, pretended):
+    (project.folder / "containers").mkdir()
+    (project.folder / "containers/data.sif").touch()
+    (outside / "scratch").mkdir()
+    words = ("--sdm", "apptainer", "--forcerun", "download", "--until", "download")
+    words += ("--config", f"finished_runs={outside}/finished")
+    extra = {
+        "PATH": f"{pretended}:{os.environ['PATH']}",
+        "APPTAINER_BIND": "/mistaken",
+        "TMPDIR": str(outside / "scratch"),
+    }
+    Elsewhere(project.folder, extra).run(*words)
+    binds, shown = ((tmp_path / name).read_text().strip() for name in ("binds", "shown"))
+    assert binds == f"/mistaken,{outside}/finished,{outside}/scratch"
+    (outside / "scratch").rmdir()
+    Elsewhere(project.folder, extra | {"APPTAINER_BIND": binds, "LAPWING_SHOWN": shown}).run(*words)
+    assert (tmp_path / "binds").read_text() == f"/mistaken,{outside}/finished\n"
 
 
 def test_without_containers_nothing_is_made_for_them(project, outside):
@@ -234,12 +335,15 @@ def test_an_image_says_what_it_holds(data_image):
     assert labels["org.opencontainers.image.version"] == __version__
     digest = hashlib.sha256((ROOT / "envs/data.lock.txt").read_bytes()).hexdigest()
     assert labels["lapwing.lock"] == f"sha256:{digest}"
-    assert re.fullmatch("[0-9a-f]{64}", labels["lapwing.code"])
+    assert lock_of_image(data_image) == labels["lapwing.lock"]
+    assert labels["lapwing.code"] == Code.here().digest
+    packed = ROOT / "containers/.build/lapwing"
+    assert data_image.stat().st_mtime < packed.stat().st_mtime  # what is edited meanwhile is newer
 
 
-def answer(*command: str | Path) -> str:
+def answer(*command: str | Path, folder: Path = ROOT) -> str:
     """What a command prints."""
-    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
 
 
 @pytest.mark.may_be_left_out

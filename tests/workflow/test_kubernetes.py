@@ -18,9 +18,14 @@ RESULTS = "outputs/paper/results/tiny.parquet"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def rsync() -> None:
-    """The storage plugin copies with it."""
-    if not shutil.which("rsync") and shutil.which("apt-get"):
+def rsync(pytestconfig: pytest.Config) -> None:
+    """The storage plugin copies with it; root installs it where it is missing, and says so."""
+    if shutil.which("rsync"):
+        return
+    if os.getuid() == 0 and shutil.which("apt-get"):
+        capturing = pytestconfig.pluginmanager.getplugin("capturemanager")
+        with capturing.global_and_fixture_disabled():
+            print("\nInstalls rsync with apt-get, to copy Kubernetes' storage.")  # noqa: T201
         subprocess.run(["apt-get", "install", "-y", "-qq", "rsync"], capture_output=True, check=False)
     if not shutil.which("rsync"):
         pytest.skip("rsync, with which Kubernetes' storage is copied, cannot be installed")

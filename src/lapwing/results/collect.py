@@ -74,7 +74,7 @@ def check_results(tables: Mapping[str, Iterable[Path]], asked: Mapping[str, str]
     """
     for kind, paths in tables.items():
         for path in paths:
-            about = files.read_table_with_about(path)[1]
+            about = files.read_table_about(path)
             study = path.stem.removesuffix(ENDINGS[kind])
             expected = {"study": study, "kind": kind, "asked": asked[study]}
             if {name: about.get(name) for name in expected} != expected:
@@ -274,11 +274,11 @@ def _check_keys(path: Path, about: Mapping[str, Any], axes: list[str], runs: pd.
     """The values of a part are those of the runs that the study has, not of others with the same axes."""
     keys = dict(zip(_points(runs, axes), runs["key"], strict=True)) if len(runs) else {}
     said = {
-        (*(cell["axes"].get(axis) for axis in axes), seed): cell["key"]
+        (*(cell["axes"].get(axis) for axis in axes), seed): cell.get("key")
         for cell in about.get("cells", [])
         for seed in cell["seeds"]
     }
-    if not said or any(keys.get(run) != key for run, key in said.items()):
+    if not said or any(key is None or keys.get(run) != key for run, key in said.items()):
         raise _of_other_runs(path, "it holds values of other runs than runs.json tells of")
 
 

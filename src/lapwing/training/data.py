@@ -114,9 +114,13 @@ class Replica:
         number = len(self.index)
         problem = _problem("row", self.index, number, rows)
         problem = problem or _problem("target", self.targets, number, classes)
-        if problem or self.source is None or self.is_corrupt_source is None:
-            return problem
-        return _problem("source", self.source, number, len(self.is_corrupt_source))
+        if self.source is not None and self.is_corrupt_source is not None:
+            problem = problem or _problem("source", self.source, number, len(self.is_corrupt_source))
+        if self.noise_variance is not None:
+            problem = problem or _problem("noise variance", self.noise_variance, number, None)
+        if self.meta_index is not None:
+            problem = problem or index_problem("clean row", self.meta_index, rows)
+        return problem
 
     def of_clean_sources(self, is_corrupted: Array) -> Replica:
         """The positions of sources of which no sample is corrupted; their inputs and labels are clean.
@@ -143,7 +147,7 @@ class Replica:
 def _problem(name: str, values: Array, number: int, limit: int | None) -> str | None:
     """What is wrong with `number` values, which are 0 to `limit` − 1, or finite where there is no limit."""
     if values.shape != (number,):
-        return f"{number} positions have {values.shape} as the shape of their {name}s"
+        return f"{number} positions have {values.shape} as the shape of their {name}"
     if limit is None:
         return None if np.isfinite(values).all() else f"a {name} is not finite"
     if not np.issubdtype(values.dtype, np.integer):
@@ -152,9 +156,25 @@ def _problem(name: str, values: Array, number: int, limit: int | None) -> str | 
     return f"there is a {name} {wrong[0]}, which must lie between 0 and {limit - 1}" if wrong.size else None
 
 
-def target_problem(targets: Array, classes: int | None) -> str | None:
-    """The first target that cannot be, as the end of a sentence; None: there is none."""
-    return _problem("target", targets, len(targets), classes)
+def target_problem(targets: Array, number: int, classes: int | None) -> str | None:
+    """The first of `number` targets that cannot be, as the end of a sentence; None: there is none."""
+    return _problem("target", targets, number, classes)
+
+
+def index_problem(name: str, index: Array, rows: int) -> str | None:
+    """The first number of a row that cannot be, as the end of a sentence; None: there is none."""
+    return _problem(name, index, index.size, rows)
+
+
+def flags_problem(arrays: Mapping[str, Array]) -> str | None:
+    """Which flags of an artefact are not there for each position; None: none of them."""
+    for part in ("", "validation_"):
+        for name in (f"{part}is_corrupted", f"{part}is_altered"):
+            if name in arrays:
+                problem = _problem(name, arrays[name], arrays[f"{part}index"].size, None)
+                if problem:
+                    return problem
+    return None
 
 
 def _input_corruption(arrays: Mapping[str, Array], about: Mapping[str, Any], prefix: str) -> dict[str, Any]:

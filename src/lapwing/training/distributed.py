@@ -19,6 +19,7 @@ import contextlib
 import datetime
 import itertools
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -224,14 +225,15 @@ def run_together(work: Callable[..., None], number: int, *arguments: Any) -> Non
     """
     with tempfile.TemporaryDirectory(prefix="lapwing-") as folder:
         start = (number, Path(folder), work, arguments)
-        context = spawn(_take_part, start, nprocs=number, join=False)  # type: ignore[no-untyped-call,unused-ignore]
+        before = multiprocessing.active_children()
         try:
+            context = spawn(_take_part, start, nprocs=number, join=False)  # type: ignore[no-untyped-call,unused-ignore]
             while not context.join():
                 pass
         except ProcessException as error:
             raise UserError(_why_it_ended(context, error, _sentence(Path(folder)))) from error
-        finally:  # also where this process is asked to end
-            for process in context.processes:
+        finally:  # also where this process is asked to end, be it before all of them have begun
+            for process in set(multiprocessing.active_children()).difference(before):
                 process.terminate()
                 process.join()
 

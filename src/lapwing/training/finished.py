@@ -15,6 +15,7 @@ import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import logging
 import os
 import shutil
@@ -37,6 +38,9 @@ log = logging.getLogger(__name__)
 
 NOT_WHAT_WAS_WRITTEN = (files.DamagedFile, files.MissingFile, KeyError, TypeError)
 """What sets a file aside; one that merely cannot be read now is left alone."""
+
+PARTS = ("metrics.parquet", "sources.parquet", "run.json")
+"""The files of a finished run."""
 
 WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 """What a file system says that knows no locks."""
@@ -109,6 +113,8 @@ class FinishedRuns:
         self.key = key
         self.folder = folder / key
         self.counting = counting or Counting()
+        self._held: set[int] = set()
+        """The seeds whose locks are ours: nobody else works on them."""
 
     # -- finished runs -----------------------------------------------------------------------------
 
@@ -135,17 +141,21 @@ class FinishedRuns:
 
         A run that is there already stays as it is. If it is one that does not count, this one is kept under a
         name of its own; if it does, the file system knows no locks, and one of the two is enough.
+
+        Raises:
+            UserError: it cannot be written, or was removed meanwhile.
         """
-        self._clear_leftovers(seed)
+        if seed in self._held:
+            self._clear_leftovers(seed)
         aside = files.beside(self.folder / f"seed={seed}")
         what = {"key": self.key, "seed": seed}
         files.write_table(aside / "metrics.parquet", run.metrics, what)
         files.write_table(aside / "sources.parquet", run.sources, what)
         files.write_json(aside / "run.json", run.about, what)
-        place = self._run(seed)
-        if place.is_dir() and seed not in _said(self.folder, self.counting):
-            place = self._own(seed)
+        place = self._place(seed)
         try:
+            if not all((aside / name).is_file() for name in PARTS):  # somebody took it for a leftover
+                raise UserError(f"{aside} was removed while it was written; start again.")
             aside.rename(place)
         except OSError as error:
             shutil.rmtree(aside, ignore_errors=True)
@@ -160,10 +170,20 @@ class FinishedRuns:
         """Where a run from here is kept while one from elsewhere has the plain name."""
         return self.folder / f"seed={seed}-{self.counting.here.tag}"
 
+    def _place(self, seed: int) -> Path:
+        """Where a new run belongs; names that runs have which do not count are left to them."""
+        plain, own = self._run(seed), self._own(seed)
+        if seed in _said(self.folder, self.counting):
+            return plain
+        further = (own.with_name(f"{own.name}-{number}") for number in itertools.count(2))
+        return next(place for place in itertools.chain((plain, own), further) if not place.is_dir())
+
     def _places(self, seed: int) -> list[Path]:
         """Where the seed's runs are; one from here stands before those from elsewhere."""
         found = [self._run(seed), *sorted(self.folder.glob(f"seed={seed}-*"))]
-        return sorted((path for path in found if path.is_dir()), key=lambda path: path != self._own(seed))
+        own = self._own(seed).name
+        there = [path for path in found if path.is_dir()]
+        return sorted(there, key=lambda path: not path.name.startswith(own))
 
     def _clear_leftovers(self, seed: int) -> None:
         """Remove what killed processes were writing; nobody else works on a run that is locked by us."""
@@ -190,11 +210,15 @@ class FinishedRuns:
         self.folder.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as held:
             for seed in sorted(seeds):
-                self._lock(held.enter_context((self.folder / f"lock-seed={seed}").open("a+")), seed)
+                file = held.enter_context((self.folder / f"lock-seed={seed}").open("a+"))
+                if self._lock(file, seed):
+                    held.callback(self._held.discard, seed)
+                    self._held.add(seed)
             yield
 
-    def _lock(self, file: TextIO, seed: int) -> None:
-        """Lock an open file; it then says by whom it is locked."""
+    def _lock(self, file: TextIO, seed: int) -> bool:
+        """Lock an open file, unless there are no locks; it then says by whom it is locked."""
+        known = True
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -205,10 +229,12 @@ class FinishedRuns:
         except OSError as error:
             if error.errno not in WITHOUT_LOCKS:
                 raise
+            known = False
             log.warning("%s: the file system knows no locks; two jobs may train the same run", file.name)
         file.truncate(0)
         file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
         file.flush()
+        return known
 
     # -- checkpoints -------------------------------------------------------------------------------
 
@@ -262,10 +288,14 @@ class FinishedRuns:
             return None
 
     def forget_checkpoints(self) -> None:
-        """Remove the checkpoints that count and all of whose runs are finished."""
+        """Remove the checkpoints that are ours and all of whose runs are finished.
+
+        One under another name belongs to those who take less for finished than we do.
+        """
         finished = _said(self.folder, self.counting).keys()
         for path in self.folder.glob("checkpoint-*.safetensors"):
             with contextlib.suppress(UserError, KeyError, TypeError):
                 about = files.read_about(path)
-                if self.counting.counts(about) and finished >= set(about["seeds"]):
+                ours = path == self.checkpoint_path(about["seeds"]) and self.counting.counts(about)
+                if ours and finished >= set(about["seeds"]):
                     path.unlink(missing_ok=True)

@@ -20,7 +20,15 @@ from lapwing.methods import methods
 from lapwing.methods.base import Method, check_processes
 from lapwing.models import models
 from lapwing.schema import validate
-from lapwing.training.data import Replica, TestData, TrainingData, target_problem, widest_stack
+from lapwing.training.data import (
+    Replica,
+    TestData,
+    TrainingData,
+    flags_problem,
+    index_problem,
+    target_problem,
+    widest_stack,
+)
 from lapwing.training.distributed import ALONE, Processes, check_gpus, run_together
 from lapwing.training.engine import Training, below
 from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, data_digest, run_key
@@ -245,16 +253,22 @@ class _Inputs:
                 )
             lacking = ", ".join(sorted(OF_AN_ARTEFACT - arrays.keys()))
             _refuse(self.artefacts[seed], f"it holds no {lacking}" if lacking else None)
-            replicas[seed] = self._replica(arrays, decided)
+            _refuse(self.artefacts[seed], flags_problem(arrays))
+            replica = Replica.from_artefact(arrays, decided)
             if (aside := Replica.left_aside(arrays, decided)) is not None:
                 left_aside[seed] = aside
-            for replica in filter(None, (replicas[seed], aside)):
-                _refuse(self.artefacts[seed], replica.problem(len(prepared["train/targets"]), classes))
+            for decisions in filter(None, (replica, aside)):
+                _refuse(self.artefacts[seed], decisions.problem(len(prepared["train/targets"]), classes))
+            replicas[seed] = self._trained_on(replica, arrays)
             if "test_index" in arrays:
                 test_index[seed], test_targets[seed] = arrays["test_index"], arrays["test_targets"]
-                _refuse(self.artefacts[seed], target_problem(test_targets[seed], classes))
+                of_all = len(prepared[f"{decided['test_rows']}/targets"])
+                _refuse(self.artefacts[seed], index_problem("test row", test_index[seed], of_all))
+                number = test_index[seed].size
+                _refuse(self.artefacts[seed], target_problem(test_targets[seed], number, classes))
         part = decided["test_rows"]
-        _refuse(self.data, target_problem(prepared[f"{part}/targets"], classes))
+        targets = prepared[f"{part}/targets"]
+        _refuse(self.data, target_problem(targets, len(prepared[f"{part}/inputs"]), classes))
         rows = {
             split: Rows(
                 prepared[f"{split}/inputs"],
@@ -268,7 +282,7 @@ class _Inputs:
             settings=self.cell.settings.training,
             rows=rows["train"],
             test_rows=rows[part],
-            test_targets=test_targets or prepared[f"{part}/targets"],
+            test_targets=test_targets or targets,
             replicas=replicas,
             left_aside=left_aside,
             groups=about.get("groups", {}),
@@ -277,8 +291,7 @@ class _Inputs:
             train_targets=prepared["train/targets"],
         )
 
-    def _replica(self, arrays: Mapping[str, Array], decided: Mapping[str, Any]) -> Replica:
-        replica = Replica.from_artefact(arrays, decided)
+    def _trained_on(self, replica: Replica, arrays: Mapping[str, Array]) -> Replica:
         if self.cell.settings.train_on == "clean_sources":
             return replica.of_clean_sources(arrays["is_corrupted"])
         return replica
@@ -307,6 +320,7 @@ def train_cell(
         found = {seed: store.read(seed) for seed in cell.seeds}
         runs = {seed: _found(run, store.counting) for seed, run in found.items() if run is not None}
         log.info("%s: %d of %d runs were finished before", cell, len(runs), len(cell.seeds))
+        _say_what_varies(cell, runs)
         pending = [seed for seed in cell.seeds if seed not in runs]
         if pending:
             trainee = inputs.read(pending)
@@ -314,6 +328,14 @@ def train_cell(
                 runs |= _train_stack(cell, trainee, seeds, checkpoint, store, environment)
         store.forget_checkpoints()
     return {seed: runs[seed] for seed in cell.seeds}
+
+
+def _say_what_varies(cell: Cell, found: Mapping[int, FinishedRun]) -> None:
+    """A run counts that was finished without what is asked for now; the log says so."""
+    if torch.are_deterministic_algorithms_enabled():
+        without = [seed for seed, run in found.items() if not run.about.get("deterministic")]
+        if without:
+            log.info("%s: seeds %s were finished without deterministic: true, and count", cell, without)
 
 
 def _found(run: FinishedRun, counting: Counting) -> FinishedRun:
@@ -465,9 +487,8 @@ def _train_stack(
         environment.processes.told_by_first(Start(cell, seeds, state, training.counters()))
     while not training.ended:
         train_one_epoch(training, held_out, progress, str(cell))
-        save(
-            store, training, progress
-        )  # after the last epoch too: a kill while the runs are written loses none
+        # after the last epoch too: a kill while the runs are written loses none
+        save(store, training, progress)
     runs, spent = {}, Spent(progress.seconds, progress.resumed, progress.origins)
     for row, seed in enumerate(seeds):
         about = about_run(cell.settings, store.key, training, row, environment, spent)

@@ -140,10 +140,12 @@ def _own_version() -> str:
 def git_commit(file: Path) -> str | None:
     """The commit of the checkout that tracks a file, with `-dirty` where it was changed; None without one.
 
+    Its digest also where a tag names it.
+
     An installed package may lie inside somebody's checkout without being part of it.
     """
     tracked = _git(file.parent, "ls-files", "--error-unmatch", file.name)
-    return tracked and _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40")
+    return tracked and _git(file.parent, "describe", "--always", "--dirty", "--abbrev=40", "--exclude", "*")
 
 
 def _git(folder: Path, *words: str) -> str | None:

@@ -1,6 +1,8 @@
 """A real Slurm of one node, and a Snakemake that sends its jobs there."""
 
 import fcntl
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -19,14 +21,18 @@ SCRIPT = Path(__file__).with_name("cluster.sh")
 FOLDER = Path("/tmp/lapwing-slurm")  # noqa: S108 - the daemons of the machine, not of one user
 STARTED_BY_TESTS = FOLDER / "started-by-tests"
 CANNOT_BE_HAD = 3
-QUICK = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
+QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1"]
 SITE = {"partition": "cpu", "gpu_partition": "gpu"}
 
 
 @contextmanager
 def running() -> Iterator[None]:
     """A Slurm that runs; the last of the processes that test with it stops it, if they started it."""
+    if os.getuid() != 0:
+        pytest.skip("slurm: only root can install and start it")
     FOLDER.mkdir(exist_ok=True)
+    if FOLDER.stat().st_uid != 0:
+        pytest.skip(f"slurm: {FOLDER} belongs to somebody else")
     with (FOLDER / "users").open("a") as users:
         fcntl.flock(users, fcntl.LOCK_SH)
         start_if_needed()
@@ -124,7 +130,7 @@ class Driver:
         prefix = "SLURM run ID: "
         names = [line.removeprefix(prefix) for line in self._lines() if line.startswith(prefix)]
         shown = subprocess.run(
-            ["scontrol", "show", "job", "--oneliner"], capture_output=True, text=True, check=False
+            ["scontrol", "-d", "-o", "show", "job"], capture_output=True, text=True, check=False
         ).stdout
         said = [
             dict(word.split("=", 1) for word in line.split() if "=" in word) for line in shown.splitlines()
@@ -150,6 +156,11 @@ class Driver:
         text = self.said.read_text()
         assert (self._process.returncode == 0) == ok, text
         return text
+
+    def interrupt(self) -> int:
+        """Ctrl-C, and wait for its end; gives the exit code."""
+        self._process.send_signal(signal.SIGINT)
+        return self._process.wait(120)
 
     def _lines(self) -> list[str]:
         return self.said.read_text().splitlines()

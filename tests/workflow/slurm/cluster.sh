@@ -7,7 +7,7 @@
 # The node pretends to have 64 CPUs, 64 GB and two GPUs, so that jobs of any size are started. The executor plugin
 # drops SLURM_CONF, therefore /etc/slurm/slurm.conf becomes a link; a machine that has one of its own is refused.
 set -euo pipefail
-D=${LAPWING_SLURM_DIR:-/tmp/lapwing-slurm}
+D=/tmp/lapwing-slurm # as in cluster.py
 H=$(hostname -s)
 export SLURM_CONF=$D/slurm.conf
 
@@ -35,17 +35,25 @@ install_packages() {
   local packages="slurmctld slurmd slurm-client munge" command missing=
   for command in slurmctld slurmd sbatch munged; do command -v $command >/dev/null || missing=yes; done
   [ "$missing" ] || return 0
-  [ "$(id -u)" = 0 ] || cannot "only root can install and start it"
   command -v apt-get >/dev/null || cannot "its packages are those of Debian, and there is no apt-get"
+  echo "slurm: installs $packages" >&2
   export DEBIAN_FRONTEND=noninteractive
   apt-get update -qq || cannot "the lists of packages cannot be fetched"
   apt-get install -y -qq --no-install-recommends $packages >/dev/null || cannot "$packages cannot be installed"
 }
 
+check_machine() {
+  local file
+  [ "$(id -u)" = 0 ] || cannot "only root can install and start it"
+  for file in slurm.conf gres.conf; do
+    [ ! -e "/etc/slurm/$file" ] || [ "$(readlink "/etc/slurm/$file" || true)" = "$D/$file" ] ||
+      cannot "this machine has an /etc/slurm/$file of its own"
+  done
+  mkdir -p "$D"
+  [ -O "$D" ] || cannot "$D belongs to somebody else"
+}
+
 configure() {
-  if [ -e /etc/slurm/slurm.conf ] && [ "$(readlink /etc/slurm/slurm.conf || true)" != "$D/slurm.conf" ]; then
-    cannot "this machine has an /etc/slurm/slurm.conf of its own"
-  fi
   mkdir -p /etc/slurm "$D"/{state,spool,log,munge}
   chmod 755 "$D"
   chmod 700 "$D/munge"
@@ -56,7 +64,7 @@ SlurmctldHost=$H(127.0.0.1)
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
-AuthInfo=socket=$D/munge/sock,cred_expire=10
+AuthInfo=socket=$D/munge/sock,cred_expire=5
 CredType=cred/munge
 SlurmctldPort=16817
 SlurmdPort=16818
@@ -76,7 +84,7 @@ JobCompLoc=$D/log/jobcomp.log
 SelectType=select/cons_tres
 SelectTypeParameters=CR_CPU_Memory
 SchedulerType=sched/backfill
-SchedulerParameters=bf_interval=2,sched_interval=2,batch_sched_delay=0
+SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
 MpiDefault=none
 ReturnToService=2
 SwitchType=switch/none
@@ -118,7 +126,7 @@ wait_for_node() {
 }
 
 start() {
-  mkdir -p "$D"
+  check_machine
   exec 9>"$D/starting" && flock 9 # by one process at a time
   install_packages
   configure

@@ -33,13 +33,13 @@ def test_a_whole_run_gives_the_numbers_of_a_local_one(project: Project, finished
     pd.testing.assert_frame_equal(pd.read_parquet(project.folder / RESULTS), expected, check_exact=True)
     assert jobs.keys() == {  # the download ran beside Snakemake
         "rule_prepare_wildcards_digits",
-        "rule_corrupt_corrupt",
+        "rule_corrupt_digits_corrupt",
         "rule_train_wildcards_tiny_digits-original",
         "rule_train_wildcards_tiny_digits-random_label",
         "rule_results_aggregate",
     }
     assert all(job.state == "COMPLETED" and job.said["Partition"] == "cpu" for job in jobs.values())
-    asked = jobs["rule_corrupt_corrupt"].asked("NumCPUs", "MinMemoryNode", "TimeLimit")
+    asked = jobs["rule_corrupt_digits_corrupt"].asked("NumCPUs", "MinMemoryNode", "TimeLimit")
     assert asked == ("1", "2000M", "00:40:00")  # four in a group, one after another: ten minutes each
     assert {read_log(log).end for log in project.folder.glob("outputs/paper/logs/**/*.log")} == {"done"}
 
@@ -60,7 +60,7 @@ def untrained(undisturbed: Project, tmp_path: Path) -> Project:
     """A copy in which nothing is trained yet."""
     folder = tmp_path / "untrained"
     shutil.copytree(undisturbed.folder, folder, ignore=shutil.ignore_patterns("runs", "finished", "logs"))
-    return for_cluster(Project(folder))
+    return for_cluster(Project(folder), slurm={**SITE, "max_minutes": 15})
 
 
 def cancelled(job: Job, log: Path) -> None:
@@ -104,21 +104,27 @@ def test_jobs_that_are_stopped_go_on_to_the_same_numbers(untrained: Project, und
     assert sorted(states) == [
         ("batch_label_flip", "COMPLETED", "00:10:00", "1"),
         ("original", "CANCELLED", "00:10:00", "0"),
-        ("original", "COMPLETED", "00:20:00", "0"),
-        ("random_label", "COMPLETED", "00:20:00", "0"),
+        ("original", "COMPLETED", "00:15:00", "0"),
+        ("random_label", "COMPLETED", "00:15:00", "0"),
         ("random_label", "FAILED", "00:10:00", "0"),
     ]
     memory = {job.said["TimeLimit"]: job.said["MinMemoryNode"] for job in jobs}
-    assert memory == {"00:10:00": "1000M", "00:20:00": "2000M"}
+    assert memory == {"00:10:00": "1000M", "00:15:00": "2000M"}
 
 
-def test_a_job_asks_for_its_gpu_and_says_when_there_is_none(untrained: Project) -> None:
-    for_cluster(untrained, gpu=1, only={"corruption": "original"})
+@pytest.mark.parametrize(("gpus", "by", "asked_in"), [(2, "gpus", "TresPerJob"), (1, "gres", "TresPerNode")])
+def test_a_job_is_granted_its_gpus_and_says_when_there_are_none(
+    untrained: Project, gpus: int, by: str, asked_in: str
+) -> None:
+    untrained.write_study(merged(LONGER, {"conditions": {"methods": {"lap": {"form": "loss"}}}}))
+    for_cluster(untrained, gpu=gpus, slurm={**SITE, "gpu_by": by}, only={"corruption": "original"})
     with Driver(untrained, "--until", "train", "--retries", "0") as driver:
         said = driver.finish(ok=False)
         (job,) = driver.jobs()
 
-    assert job.asked("Partition", "TresPerJob", "JobState") == ("gpu", "gres:gpu:1", "FAILED")
+    assert job.asked("Partition", "NumNodes", "JobState") == ("gpu", "1", "FAILED")
+    assert re.fullmatch(rf"gres[:/]gpu:{gpus}", job.said[asked_in])  # the sign depends on Slurm's version
+    assert job.said["JOB_GRES"] == f"gpu:{gpus}"
     log = read_log(untrained.folder / "outputs/paper/logs/train/tiny/digits-original.log")
     assert log.end == "failed"
     assert "GPU" in log.why
