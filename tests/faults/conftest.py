@@ -1,5 +1,6 @@
 """The fixtures of faults, and their table: where all of them were tested it is printed and written."""
 
+import signal
 from dataclasses import replace
 
 import pytest
@@ -17,6 +18,11 @@ __all__ = ["finished", "job", "made", "made_up", "project", "server", "slurm", "
 KINDS = ("passed", "failed", "error", "skipped")
 NAMED = 10
 """At most so many tests that were left out are named."""
+
+
+def pytest_configure() -> None:
+    """Have what tests start end at Ctrl-C; a shell that starts them in the background has all ignore it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -122,10 +122,16 @@ def be_requeued() -> None:
         time.sleep(60)  # until Slurm ends it
 
 
+def until_there(path: str, patience: float = 240) -> None:
+    """Go on when there is a file."""
+    end = time.monotonic() + patience
+    while time.monotonic() < end and not Path(path).exists():
+        time.sleep(0.05)
+
+
 def vanish(unheard: str) -> None:
     """Have Slurm cancel the job, when there is a file that says that the queue no longer speaks of it."""
-    while not Path(unheard).exists():
-        time.sleep(0.05)
+    until_there(unheard)
     subprocess.run(["scancel", os.environ["SLURM_JOB_ID"]], check=True)
     time.sleep(60)  # until Slurm ends it
 

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tests.faults.workflows import Disturbed, Untrained, finished_at, gives, on_slurm
+from tests.faults.workflows import Disturbed, Untrained, finished_at, gives, logs_of, on_slurm, trained_once
 from tests.workflow.conftest import Project
 from tests.workflow.slurm.cluster import Driver, Job, for_cluster
 
@@ -34,11 +34,6 @@ def test_two_in_one_folder(untrained: Untrained) -> None:
     assert "Traceback" not in text
     assert first.wait(600) == 0
     gives(project, metrics)
-
-
-def logs_of(project: Project) -> list[str]:
-    """What the training jobs of a project said."""
-    return [path.read_text() for path in project.folder.glob("outputs/paper/logs/train/*/*.log")]
 
 
 def waited_for(log: str, logs: list[str]) -> bool:
@@ -77,14 +72,19 @@ def test_two_checkouts(untrained: Untrained, tmp_path: Path) -> None:
 # -- a queue that does not tell the truth --------------------------------------------------------------
 
 
-TRAININGS = 2
-"""Jobs of the workflow that nothing happens to."""
 TOLD = "queue/told"
 """A line for each untruth; in the folder of the project."""
+UNTIL_TOLD = f"at_step(10, partial(until_there, {TOLD!r}))"
+"""A training does not end before the first untruth."""
+TRAININGS = 2
+"""Jobs of the workflow that nothing happens to."""
 QUEUE = """#!/bin/sh
 squeue={squeue}
 told='{told}'
-if [ ! -e "$told" ] && [ "$("$squeue" "$@" | grep -c RUNNING)" -eq {trainings} ]; then touch "$told"; fi
+listed() {{ "$squeue" "$@" | grep -c RUNNING; }}
+begun() {{ grep -L 'job done' '{folder}'/outputs/paper/logs/train/*/*.log | wc -l; }}
+if [ ! -e "$told" ] && [ "$(listed "$@")" -eq {trainings} ] && [ "$(begun)" -eq {trainings} ]
+then touch "$told"; fi
 if [ -e "$told" ] && [ "$(wc -l < "$told")" -lt {times} ]; then
 echo >> "$told"
 {answers}
@@ -94,7 +94,7 @@ else exec "$squeue" "$@"; fi
 
 @dataclass(frozen=True)
 class Queue(Disturbed):
-    """A project whose workflow hears untruths of its jobs for a while, once all of them run."""
+    """A project whose workflow hears untruths of its jobs for a while, once all trainings have begun."""
 
     answers: str
     """A shell script; `$squeue` is the real one."""
@@ -107,6 +107,7 @@ class Queue(Disturbed):
         script.write_text(
             QUEUE.format(
                 squeue=shutil.which("squeue"),
+                folder=self.folder,
                 told=self.folder / TOLD,
                 trainings=TRAININGS,
                 times=self.times,
@@ -122,7 +123,7 @@ class Queue(Disturbed):
         return len((self.folder / TOLD).read_text())
 
 
-def says(answers: str, untrained: Untrained, times: int = 3, event: str = "nothing()") -> list[Job]:
+def says(answers: str, untrained: Untrained, times: int = 3, event: str = UNTIL_TOLD) -> list[Job]:
     """The workflow on Slurm gives the right numbers, though the queue says this; gives the training jobs."""
     project, metrics = untrained
     queue = Queue(for_cluster(project).folder, "train", event, answers, times)
@@ -176,6 +177,7 @@ def test_queue_says_failed(untrained: Untrained) -> None:
     logs = logs_of(untrained[0])
     assert len(logs) == TRAININGS
     assert all(waited_for(log, [log]) for log in logs)
+    trained_once(untrained[0])
 
 
 @pytest.mark.fault("F49", "the queue says of jobs that run that they are done", "refused")
@@ -191,7 +193,8 @@ def test_queue_says_done(untrained: Untrained) -> None:
         assert queue.told()
         assert [job.state for job in trainings(driver)] == ["RUNNING"] * TRAININGS
         gives(project, metrics)
-    assert project.trained_now() == set()
+    assert all(waited_for(log, [log]) for log in logs_of(project))
+    trained_once(project)
 
 
 def waits(untrained: Untrained, event: str, state: str) -> None:
@@ -201,7 +204,7 @@ def waits(untrained: Untrained, event: str, state: str) -> None:
     with Driver(queue, "--until", "train") as driver:
         driver.until(lambda: [job.state for job in trainings(driver)] == [state] * TRAININGS)
         told = queue.told()
-        driver.until(lambda: queue.told() > told + 1)
+        driver.until(lambda: queue.told() > told)
         assert driver.interrupt() != 0
 
 
@@ -220,7 +223,7 @@ def test_job_vanishes(untrained: Untrained) -> None:
 @on_slurm
 def test_job_is_done_and_gone(untrained: Untrained) -> None:
     """Started again it finds the results, and trains nothing."""
-    waits(untrained, "nothing()", "COMPLETED")
+    waits(untrained, UNTIL_TOLD, "COMPLETED")
     before = finished_at(untrained[0])
     gives(*untrained)
     assert finished_at(untrained[0]) == before

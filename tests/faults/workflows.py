@@ -92,6 +92,18 @@ def finished_at(project: Project) -> dict[str, int]:
     return {str(path): path.stat().st_mtime_ns for path in runs}
 
 
+def logs_of(project: Project) -> list[str]:
+    """What the training jobs of a project said."""
+    return [path.read_text() for path in project.folder.glob("outputs/paper/logs/train/*/*.log")]
+
+
+def trained_once(project: Project) -> None:
+    """No run was trained twice, whichever of two jobs wrote the results in the end."""
+    begun = sum(log.count(": epoch 1 of ") for log in logs_of(project))
+    assert begun == len(list(project.folder.glob("outputs/finished/*")))
+    assert len(finished_at(project)) == len(project.runs())
+
+
 def gives(project: Project, metrics: pd.DataFrame, *words: str) -> None:
     """The workflow, run until all is trained or as the words say, gives these metrics bit for bit."""
     project.run(*(words or ("--until", "train")))
