@@ -26,7 +26,11 @@ def rsync(pytestconfig: pytest.Config) -> None:
         capturing = pytestconfig.pluginmanager.getplugin("capturemanager")
         with capturing.global_and_fixture_disabled():
             print("\nInstalls rsync with apt-get, to copy Kubernetes' storage.")  # noqa: T201
-        subprocess.run(["apt-get", "install", "-y", "-qq", "rsync"], capture_output=True, check=False)
+        subprocess.run(
+            ["apt-get", "-o", "DPkg::Lock::Timeout=600", "install", "-y", "-qq", "rsync"],
+            capture_output=True,
+            check=False,
+        )
     if not shutil.which("rsync"):
         pytest.skip("rsync, with which Kubernetes' storage is copied, cannot be installed")
 

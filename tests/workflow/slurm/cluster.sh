@@ -38,8 +38,9 @@ install_packages() {
   command -v apt-get >/dev/null || cannot "its packages are those of Debian, and there is no apt-get"
   echo "slurm: installs $packages" >&2
   export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq || cannot "the lists of packages cannot be fetched"
-  apt-get install -y -qq --no-install-recommends $packages >/dev/null || cannot "$packages cannot be installed"
+  apt-get update -qq || { sleep 30; apt-get update -qq; } ||  # another test may install something just now
+    cannot "the lists of packages cannot be fetched"
+  apt-get -o DPkg::Lock::Timeout=600 install -y -qq --no-install-recommends $packages >/dev/null || cannot "$packages cannot be installed"
 }
 
 check_machine() {
