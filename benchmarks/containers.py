@@ -17,11 +17,11 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
+from project import WORKFLOW, new_project
 
 from lapwing import files
 
 ROOT = Path(__file__).parent.parent
-WORKFLOW = ("Snakefile", "config.yaml", "rules", "scripts", "notebooks", "profiles", "published", "studies")
 NUMBERS = {
     "prepared data": "data/*.safetensors",
     "corrupted": "corrupted/**/*.safetensors",
@@ -49,10 +49,7 @@ def main(folder: Path, words: list[str]) -> None:
 def run(folder: Path, words: list[str]) -> float:
     """The workflow in a copy of this checkout that holds nothing made; gives seconds."""
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name in WORKFLOW:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
+    new_project(ROOT, folder, WORKFLOW)
     (folder / "containers").symlink_to(ROOT / "containers")
     environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_OUTPUT_CACHE"}
     begun = time.monotonic()

@@ -21,22 +21,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from project import new_project
 
 from lapwing.files import read_json, read_table
 from lapwing.job_log import read_log
 
 ROOT = Path(__file__).parent.parent
-PROJECT = (
-    "src",
-    "Snakefile",
-    "config.yaml",
-    "rules",
-    "scripts",
-    "notebooks",
-    "profiles",
-    "published",
-    "studies",
-)
 ARTEFACTS = ["figure_4", "table_10"]
 
 
@@ -68,15 +58,6 @@ def main() -> None:
             shutil.rmtree(project)
     print(f"results identical to the undisturbed run in {equal} of {options.kills}")
     sys.exit(equal < options.kills)
-
-
-def new_project(original: Path, folder: Path) -> Path:
-    """A copy of a checkout in which nothing is made."""
-    folder.mkdir()
-    for name in PROJECT:
-        copy = shutil.copytree if (original / name).is_dir() else shutil.copy
-        copy(original / name, folder / name)
-    return folder
 
 
 def started(project: Path, words: list[str]) -> subprocess.Popen[bytes]:

@@ -10,7 +10,6 @@ results differ. Ends with exit code 1 if a run was trained twice, or anything is
 
 import argparse
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,22 +19,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from project import new_project
+
 from lapwing.datasets.raw import MANIFEST, look_at, read_manifest
 from lapwing.errors import UserError
 from lapwing.files import read_arrays, read_json, read_table
 
 ROOT = Path(__file__).parent.parent
-PROJECT = (
-    "src",
-    "Snakefile",
-    "config.yaml",
-    "rules",
-    "scripts",
-    "notebooks",
-    "profiles",
-    "published",
-    "studies",
-)
 CACHED = ("download", "prepare", "corrupt")
 
 
@@ -140,15 +130,6 @@ def start_together(folders: Sequence[Path], shared: Path, scale: str, words: Seq
     return Together(folders, cache, scale, [process.wait() for process in processes])
 
 
-def new_checkout(folder: Path) -> Path:
-    """A copy of this checkout in which nothing is made."""
-    folder.mkdir(parents=True)
-    for name in PROJECT:
-        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
-    return folder
-
-
 def told(together: Together) -> str:
     """A line about what was done twice."""
     done, trained = together.done, together.trained
@@ -175,7 +156,7 @@ def main() -> None:
     bad = 0
     for number in range(1, options.trials + 1):
         with tempfile.TemporaryDirectory(prefix="lapwing-together-") as folder:
-            checkouts = [new_checkout(Path(folder, f"checkout-{n}")) for n in range(options.checkouts)]
+            checkouts = [new_project(ROOT, Path(folder, f"checkout-{n}")) for n in range(options.checkouts)]
             start = time.monotonic()
             together = start_together(checkouts, Path(folder, "shared"), "demo", options.artefacts)
             print(f"trial {number}, {time.monotonic() - start:.0f} s: {told(together)}", flush=True)

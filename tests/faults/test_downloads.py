@@ -14,6 +14,7 @@ from lapwing.datasets.base import Dataset, Member, RemoteFile
 from lapwing.datasets.download import download_files
 from lapwing.datasets.raw import verify, write_manifest
 from lapwing.study import merged
+from tests.datasets import test_download
 from tests.datasets.conftest import (
     IMPATIENT,
     Handler,
@@ -28,7 +29,7 @@ from tests.datasets.conftest import (
     whole,
 )
 from tests.datasets.test_archive_members import plain_tar_of, zip_of
-from tests.datasets.test_download import CONTENT, FLIPPED, PAGE, file_of, start
+from tests.datasets.test_download import CONTENT, FLIPPED, PAGE, file_of
 from tests.faults.outcomes import files_in, is_clear, refusal
 from tests.workflow.conftest import STUDY, Project
 from tests.workflow.test_damage import truncate
@@ -131,17 +132,7 @@ def test_redirect_to_something_else(server: Server, folder: Path, target: str) -
 
 @pytest.mark.fault("F12", "two processes fetch the same dataset at once", "recovered")
 def test_two_processes_fetch_the_same_file(server: Server, folder: Path) -> None:
-    def late(handler: Handler) -> None:
-        handler.server.over.wait(1)
-        whole(CONTENT)(handler)
-
-    dataset = dataset_of(file_of(CONTENT, server.says("/data.bin", late)))
-    processes = [start(dataset, folder) for _ in range(2)]
-    for process in processes:
-        process.join(60)
-    assert [process.exitcode for process in processes] == [0, 0]
-    assert len(server.asked) == 1
-    verify(dataset, folder)
+    test_download.test_two_processes_fetch_a_dataset_once(server, folder)
 
 
 # -- archives ----------------------------------------------------------------------------------------

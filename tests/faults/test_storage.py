@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -101,15 +100,7 @@ def test_read_only_outputs(project: Project) -> None:
     outputs = project.folder / "outputs"
     outputs.mkdir()
     outputs.chmod(0o555)
-    done = subprocess.run(
-        project.command("outputs/paper/data/digits.safetensors"),
-        cwd=project.folder,
-        env=project.environment(),
-        preexec_fn=ordinary_user,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = project.run_within(ordinary_user, "outputs/paper/data/digits.safetensors")
     assert done.returncode == 1
     assert "Permission denied" in done.stderr
     assert "outputs" in done.stderr

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,18 @@ class Project:
     def environment(self) -> dict[str, str]:
         """One thread, and the package of this checkout."""
         return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT / "src")}
+
+    def run_within(self, limits: Callable[[], None], *words: str) -> subprocess.CompletedProcess[str]:
+        """Run Snakemake in a process that first calls `limits` on itself."""
+        return subprocess.run(
+            self.command(*words),
+            cwd=self.folder,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            preexec_fn=limits,
+            check=False,
+        )
 
     def run(self, *words: str, ok: bool = True) -> str:
         """Run Snakemake; gives what it printed."""

@@ -3,7 +3,6 @@
 import os
 import resource
 import shutil
-import subprocess
 from pathlib import Path
 
 import pandas as pd
@@ -106,15 +105,11 @@ def test_damaged_entry_of_the_cache_is_refused_and_named(made: Project, tmp_path
 
 def test_full_disk_is_one_sentence_and_leaves_nothing_half_written(project: Project) -> None:
     """A limit on the size of files stands for a disk that is full."""
-    done = subprocess.run(
-        project.command("outputs/paper/data/digits.safetensors"),
-        cwd=project.folder,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000)),
-        check=False,
-    )
+
+    def small_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (60_000, 60_000))
+
+    done = project.run_within(small_files, "outputs/paper/data/digits.safetensors")
     assert done.returncode != 0
     assert "lapwing: outputs/paper/data/digits.safetensors cannot be written: " in done.stderr
     assert "File too large" in done.stderr
