@@ -75,7 +75,7 @@ containers/.build/made-of: always | .venv/workflow.txt
 	@cmp -s $@.new $@ && rm $@.new || mv $@.new $@
 
 same-numbers: containers
-	@$(BIN)/python benchmarks/containers.py
+	@$(BIN)/python -m benchmarks.containers
 
 pictures: .venv/workflow.txt
 	@$(BIN)/python docs/pictures.py

@@ -17,8 +17,8 @@ from collections import Counter
 from pathlib import Path
 
 import pyarrow.parquet as pq
-from project import WORKFLOW, new_project
 
+from benchmarks.project import WORKFLOW, new_project
 from lapwing import files
 
 ROOT = Path(__file__).parent.parent

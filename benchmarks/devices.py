@@ -1,9 +1,9 @@
 """What bfloat16, channels that come last and deterministic operations cost or bring on this device.
 
-    OMP_NUM_THREADS=1 python benchmarks/devices.py                          time of a step
-    OMP_NUM_THREADS=1 python benchmarks/devices.py --device cuda            the same on a GPU
-    OMP_NUM_THREADS=1 python benchmarks/devices.py --accuracy               what bfloat16 loses, on digits
-    OMP_NUM_THREADS=1 python benchmarks/devices.py --accuracy --data FILE   the same on prepared images
+    OMP_NUM_THREADS=1 python -m benchmarks.devices                          time of a step
+    OMP_NUM_THREADS=1 python -m benchmarks.devices --device cuda            the same on a GPU
+    OMP_NUM_THREADS=1 python -m benchmarks.devices --accuracy               what bfloat16 loses, on digits
+    OMP_NUM_THREADS=1 python -m benchmarks.devices --accuracy --data FILE   the same on prepared images
 
 Times: Conv3Net in the shapes of Fashion-MNIST and CIFAR-10 and a ResNet-20, batch 128. Each is trained as
 one would write it in PyTorch, in float32 and in bfloat16, with channels first and last, and by Lapwing, which

@@ -1,6 +1,6 @@
 """A whole epoch of the Fashion-MNIST MLP: ten seeds stacked, per seed, against one seed in a plain loop.
 
-    OMP_NUM_THREADS=1 python benchmarks/epoch.py
+    OMP_NUM_THREADS=1 python -m benchmarks.epoch
 
 The plain loop is what one would write first: a cached dataset of tensors, a shuffling DataLoader, an
 ordinary network, Adam, loss and accuracy summed up per batch, a test pass per epoch. Both train on 45 000

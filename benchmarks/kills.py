@@ -1,6 +1,6 @@
 """Kill the workflow at random moments and start it again: are the results those of an undisturbed run?
 
-    OMP_NUM_THREADS=1 python benchmarks/kills.py [--kills 20] [--seed 0] [artefact …]
+    OMP_NUM_THREADS=1 python -m benchmarks.kills [--kills 20] [--seed 0] [artefact …]
 
 Every trial begins in an empty folder, at demo scale. All processes are killed (SIGKILL) at a moment drawn
 evenly from the length of the undisturbed run; then the workflow is unlocked, as the README says, and started
@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from project import new_project
 
+from benchmarks.project import new_project
 from lapwing.files import read_json, read_table
 from lapwing.job_log import read_log
 

@@ -1,6 +1,6 @@
 """Time one LAP step against the plain reference, interleaved in one run on one thread.
 
-    python benchmarks/lap_step.py [rounds]
+    python -m benchmarks.lap_step [rounds]
 
 Prints medians and the spread (10th to 90th percentile) in microseconds of process time, and the ratios.
 """
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from reference_lap import ReferenceLap
 from torch import Tensor
 
+from benchmarks.reference_lap import ReferenceLap
 from lapwing.weighting import SourceGradientMultiplier, SourceLossWeighting
 
 HISTORY = 25

@@ -1,6 +1,6 @@
 """What each method costs per step, relative to standard training: alone, and with five seeds stacked.
 
-    OMP_NUM_THREADS=1 python benchmarks/methods.py
+    OMP_NUM_THREADS=1 python -m benchmarks.methods
 
 The perceptron of Fashion-MNIST (784-16-16-10, batch 200) on random data of that shape: time does not
 depend on their values. All methods take turns in one process on one thread, so that what else the machine
@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from stacking import MNIST
 
+from benchmarks.stacking import MNIST
 from lapwing.methods import methods
 from lapwing.training.data import Replica, Rows
 from lapwing.training.engine import Training

@@ -1,7 +1,7 @@
 """What Snakemake and the start of a process add to a job, here and on Slurm, and what grouping brings.
 
-    python benchmarks/overhead.py
-    bash tests/workflow/slurm/cluster.sh start; python benchmarks/overhead.py --slurm
+    python -m benchmarks.overhead
+    bash tests/workflow/slurm/cluster.sh start; python -m benchmarks.overhead --slurm
 
 Workflows whose jobs do nothing but write a file, with and without the import of PyTorch, which every training
 job needs. Of each the wall time is taken, and here the processor time, which a busy machine changes less:

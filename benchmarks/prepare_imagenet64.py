@@ -1,6 +1,6 @@
 """Memory and time of preparing batches in the format of ImageNet64, of random pixels; on Linux.
 
-    python benchmarks/prepare_imagenet64.py
+    python -m benchmarks.prepare_imagenet64
 
 Two training batches of the official size and a small test batch lie in a mirror; a fresh process brings and
 prepares them as the workflow does. Needs 1.6 GB of memory and, for a while, 10 GB in the temporary folder.

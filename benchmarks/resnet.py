@@ -1,7 +1,7 @@
 """What the large studies cost: samples per second, what LAP adds to a step, and hours from that.
 
-    python benchmarks/resnet.py                 on a GPU
-    python benchmarks/resnet.py --device cpu --width 4 --batch 8 --steps 1    a trial without one
+    python -m benchmarks.resnet                 on a GPU
+    python -m benchmarks.resnet --device cpu --width 4 --batch 8 --steps 1    a trial without one
 
 The ResNet-50 of `table_7` and `imagenet64` and the LSTM of `table_3`, with the settings of the studies, in
 float32, TF32 and bfloat16, each with and without LAP; with --compile the ResNets compiled by torch too.

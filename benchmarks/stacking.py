@@ -1,6 +1,6 @@
 """Ratios of the stacked trainer: seeds together against seeds alone, and what LAP adds to a step.
 
-    OMP_NUM_THREADS=1 python benchmarks/stacking.py
+    OMP_NUM_THREADS=1 python -m benchmarks.stacking
 
 All cases take turns in one process on one thread, so that what else the machine does falls on all of them
 alike; printed are medians over the rounds, with the quartiles of the ratios. The data are random in the

@@ -1,6 +1,6 @@
 """Checkouts that share one cache and one folder of finished runs, started together: what do they do twice?
 
-    OMP_NUM_THREADS=1 python benchmarks/two_checkouts.py [--trials 5] [--checkouts 2] [artefact …]
+    OMP_NUM_THREADS=1 python -m benchmarks.two_checkouts [--trials 5] [--checkouts 2] [artefact …]
 
 Snakemake's cache between workflows has no lock: two that miss an entry at the same time both make it.
 Finished runs have one. Every trial begins with empty folders, at demo scale; a line says how many cached jobs
@@ -19,8 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from project import new_project
-
+from benchmarks.project import new_project
 from lapwing.datasets.raw import MANIFEST, look_at, read_manifest
 from lapwing.errors import UserError
 from lapwing.files import read_arrays, read_json, read_table
