@@ -9,8 +9,7 @@ rule present_table:
         results=results_of_artefact,
         sources=sources_of_artefact,
         runs=runs_of_artefact,
-        data=data_of_artefact,
-        corrupted=corrupted_of_artefact,
+        excerpt=excerpt_of_artefact,
     output:
         notebook="<results>/notebooks/{artefact}.ipynb",
         html=report("<results>/notebooks/{artefact}.html", category="Notebooks", labels=LABELS),
@@ -29,7 +28,7 @@ rule present_table:
     resources:
         **on_cpus,
         mem_mb=megabytes(2000),
-        runtime=minutes(30),
+        runtime=minutes_in_group(10),
     params:
         description=description_shown,
         cells=cells_shown,

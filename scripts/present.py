@@ -2,6 +2,7 @@ from pathlib import Path
 
 from lapwing.job_log import logged
 from lapwing.results.collect import check_results
+from lapwing.results.excerpt import check_excerpt
 from lapwing.results.present import present
 
 with logged(snakemake.log[0]):
@@ -16,10 +17,13 @@ with logged(snakemake.log[0]):
         "results": list(snakemake.input.results),
         "sources": list(snakemake.input.sources),
         "runs": list(snakemake.input.runs),
-        "data": list(snakemake.input.data),
-        "corrupted": list(snakemake.input.corrupted),
+        "excerpt": next(iter(snakemake.input.excerpt), None),
         "table" if "csv" in paths else "figure": paths,
     }
     tables = {kind: [Path(path) for path in snakemake.input[kind]] for kind in ("results", "sources", "runs")}
     check_results(tables, snakemake.params.asked)
+    for path in snakemake.input.excerpt:
+        check_excerpt(
+            Path(path), snakemake.wildcards.artefact, snakemake.params.cells, snakemake.params.asked
+        )
     present(Path(snakemake.input.notebook), artefact, pages)

@@ -21,7 +21,7 @@ from lapwing.job_log import JobLog, read_log
 
 State = Literal["done", "cached", "failed", "stopped", "killed"]
 STATES: tuple[State, ...] = ("done", "cached", "failed", "stopped", "killed")
-STAGES = ("download", "prepare", "corrupt", "train", "aggregate", "present", "report")
+STAGES = ("download", "prepare", "corrupt", "train", "aggregate", "excerpt", "present", "report")
 
 AGREE = 1.0
 """Seconds within which two clocks agree."""
@@ -57,7 +57,7 @@ class Job:
 
     @property
     def not_done(self) -> bool:
-        """Whether its files are missing now."""
+        """Whether its last attempt failed, was stopped or killed, or is at work still."""
         return self.state not in ("done", "cached")
 
 

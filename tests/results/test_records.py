@@ -1,6 +1,7 @@
-"""Single records are drawn as the learner sees them, in true size."""
+"""Single records are taken as the learner saw them, and drawn in true size."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -12,12 +13,15 @@ from lapwing import files
 from lapwing.corruption import corruptions
 from lapwing.corruption.base import CorruptionSettings, corrupt_inputs, write_corruption
 from lapwing.errors import UserError
-from lapwing.results import figures, records
-from lapwing.results.artefact import Artefact, Cell
+from lapwing.results import figures
+from lapwing.results.artefact import Artefact
+from lapwing.results.excerpt import ROLES, check_excerpt, excerpt, read_excerpt
 from lapwing.schema import validate
 from tests.results.conftest import TOP_1
 
 SEED, SOURCES, OF_A_SOURCE = 3, 5, 6
+ASKED = {"hearts": "abc"}
+"""Of the tables of results."""
 PLACES = ["I", "aVR", "V1", "V4", "II", "aVL", "V2", "V5", "III", "aVF", "V3", "V6", "II"]
 """The leads row by row, and that of the strip below."""
 LEADS = ["V6", "V5", "V4", "V3", "V2", "V1", "AVF", "AVL", "AVR", "III", "II", "I"]
@@ -54,8 +58,8 @@ class Study:
     """Two cells of LAP, of one and of two corrupt sources, with their data and what was seen of them."""
 
     def __init__(self, folder, corruption="added_noise", **data):
-        self.data, self.arrays = prepared(folder, **data)
-        self.cells, runs, sources, self.corrupted = [], [], [], []
+        self.folder, (path, self.arrays) = folder, prepared(folder, **data)
+        self.data, self.cells, runs, sources, self.corrupted = [path], [], [], [], []
         for corrupt in (1, 2):
             axes = {"dataset": "hearts", "corruption": corruption, "n_corrupt": corrupt, "method": "lap"}
             self.cells.append({**axes, "metric": TOP_1, "seeds": [SEED]})
@@ -67,7 +71,7 @@ class Study:
                 version=corruptions.get(corruption).version,
             )
             path = folder / f"{corrupt}.safetensors"
-            write_corruption(self.data, settings, SEED, path)
+            write_corruption(self.data[0], settings, SEED, path)
             self.corrupted.append(path)
             dumped = files.canonical({"corruption": settings.model_dump(mode="json")})
             runs.append({**axes, "seed": SEED, "settings": dumped, "diverged_epoch": None})
@@ -78,18 +82,27 @@ class Study:
         axes = [{axis: cell[axis] for axis in cell if axis not in ("metric", "seeds")} for cell in self.cells]
         self.results = pd.DataFrame([each | measured for each in axes])
 
+    def tables(self):
+        """The files of its results, by kind."""
+        for kind, ending in (("results", ""), ("sources", "_sources"), ("runs", "_runs")):
+            path = self.folder / f"hearts{ending}.parquet"
+            files.write_table(path, getattr(self, kind), {"study": "hearts", "kind": kind, "asked": "abc"})
+            yield kind, [path]
+
+    def excerpt(self):
+        """The file of its records."""
+        out, tables = self.folder / "excerpt.safetensors", dict(self.tables())
+        inputs = {"sources": tables["sources"], "runs": tables["runs"]}
+        inputs |= {"data": self.data, "corrupted": self.corrupted}
+        excerpt("hearts", self.cells, **inputs, asked=ASKED, out=out)
+        return out
+
+    def shown(self):
+        return read_excerpt(self.excerpt())
+
     @property
     def material(self):
-        return figures.Material(
-            "paper", sources=self.sources, runs=self.runs, data=[self.data], corrupted=self.corrupted
-        )
-
-    def shown(self, **changes):
-        cells = [Cell.read(cell) for cell in self.cells]
-        material = self.material
-        return records.show(
-            artefact(**changes), cells, self.sources, self.runs, material.data, material.corrupted
-        )
+        return figures.Material("paper", excerpt=self.shown())
 
 
 def history(flags):
@@ -111,8 +124,8 @@ def study(tmp_path):
 def test_records_are_of_the_most_the_median_clean_and_the_least_unreliable_source(study):
     flags = files.read_arrays(study.corrupted[1])[0]["is_corrupt_source"]
     clean, corrupt = np.flatnonzero(~flags), np.flatnonzero(flags)
-    examples = study.shown().examples()
-    assert [example.role for example in examples] == list(records.ROLES)
+    examples = study.shown().examples
+    assert [example.role for example in examples] == list(ROLES)
     assert [example.source for example in examples] == [corrupt.max(), clean[2], clean[0]]
     assert [example.is_corrupt for example in examples] == [True, False, False]
     assert len(corrupt) == 2  # the run with the most corrupt sources
@@ -121,12 +134,12 @@ def test_records_are_of_the_most_the_median_clean_and_the_least_unreliable_sourc
 def test_of_equally_unreliable_sources_the_one_with_the_higher_loss_is_the_worse(study):
     study.sources["unreliability"] = 0.0
     study.sources["mean_loss"] = [float(-source) for source in study.sources["source"]]
-    assert [example.source for example in study.shown().examples()][::2] == [0, SOURCES - 1]
+    assert [example.source for example in study.shown().examples][::2] == [0, SOURCES - 1]
 
 
 def test_signals_are_those_that_the_learner_sees(study):
     decided, about = files.read_arrays(study.corrupted[1])
-    most, *others = study.shown().examples()
+    most, *others = study.shown().examples
     row = most.number - 1000
     [position] = np.flatnonzero(decided["index"] == row)
     mine = study.arrays["train/inputs"][row]
@@ -143,25 +156,26 @@ def test_labels_given_and_true_are_told_apart(tmp_path):
     study = Study(tmp_path, corruption="random_label")
     decided, _ = files.read_arrays(study.corrupted[1])
     shown = study.shown()
-    for example in shown.examples():
+    for example in shown.examples:
         row = example.number - 1000
         assert example.true == study.arrays["train/targets"][row]
         assert example.given == decided["targets"][decided["index"] == row][0]
         assert not example.is_altered
     changed = decided["targets"] != study.arrays["train/targets"][decided["index"]]
-    table = shown.table().set_index("Source")
     assert changed.any()
-    for source, share in table["Labels changed (%)"].items():
-        assert share == pytest.approx(100 * changed[decided["source"] == source].mean())
+    for source, share in shown.sources.set_index("source")["relabelled"].items():
+        assert share == changed[decided["source"] == source].mean()
 
 
 def test_sources_of_the_run_are_listed_from_the_most_unreliable_on(study):
-    table = study.shown().table()
-    assert table["Unreliability"].is_monotonic_decreasing
-    assert (table["Records"] == OF_A_SOURCE).all()
-    assert table["Corrupt"].tolist() == ["yes", "yes", "no", "no", "no"]
-    assert table["Inputs altered (%)"].tolist() == [100, 100, 0, 0, 0]
-    assert study.shown().as_html().count("<tr") == 1 + SOURCES
+    shown = study.shown()
+    assert shown.sources["unreliability"].is_monotonic_decreasing
+    assert (shown.sources["records"] == OF_A_SOURCE).all()
+    assert shown.sources["is_corrupt"].tolist() == [True, True, False, False, False]
+    cells = re.findall("<td>(.*?)</td>", shown.as_html())
+    of_source = len(cells) // SOURCES
+    assert cells[1::of_source] == ["yes", "yes", "no", "no", "no"]
+    assert cells[4::of_source] == ["100.00", "100.00", "0.00", "0.00", "0.00"]
 
 
 # -- the drawing -----------------------------------------------------------------------------------------
@@ -189,7 +203,7 @@ def test_leads_stand_in_the_usual_places_with_a_strip_below(study):
 @pytest.mark.parametrize("frequency", [100, 80])
 def test_a_second_is_25_mm_and_a_millivolt_10(tmp_path, frequency):
     study = Study(tmp_path, recording=RECORDING | {"frequency": frequency})
-    example = study.shown().examples()[0]
+    example = study.shown().examples[0]
     panel = figures.draw(artefact(), study.cells, study.material).axes[0]
     drawn = traces(panel)
     for place, (lead, x, y) in enumerate(drawn):
@@ -242,7 +256,7 @@ def test_every_row_has_a_pulse_of_one_millivolt_for_a_fifth_of_a_second(study):
 def test_short_records_begin_anew_in_every_column(tmp_path):
     """The demo's have 256 values, which is one column."""
     study = Study(tmp_path, samples=256)
-    example = study.shown().examples()[0]
+    example = study.shown().examples[0]
     panel = figures.draw(artefact(), study.cells, study.material).axes[0]
     for place, (lead, _, y) in enumerate(traces(panel)):
         assert len(y) == (256 if place == 12 else 250)
@@ -252,7 +266,7 @@ def test_short_records_begin_anew_in_every_column(tmp_path):
 
 
 def test_title_says_source_unreliability_and_both_labels(study):
-    example = study.shown().examples()[0]
+    example = study.shown().examples[0]
     title = figures.draw(artefact(), study.cells, study.material).axes[0].get_title(loc="left")
     assert title.startswith(f"Source {example.source} (corrupt), the most unreliable: unreliability 10")
     label = ["normal", "abnormal"][example.true]
@@ -279,15 +293,10 @@ def test_records_of_other_signals_are_one_sentence(tmp_path, recording, sentence
 @pytest.mark.parametrize(("lost", "what"), [("corrupted", "corruption"), ("data", "prepared dataset")])
 def test_missing_data_of_the_run_are_one_sentence(study, lost, what):
     setattr(study, lost, [])
-    material = figures.Material(
-        "paper",
-        sources=study.sources,
-        runs=study.runs,
-        data=[study.data] if study.data else [],
-        corrupted=study.corrupted,
-    )
-    with pytest.raises(UserError, match=f"n_corrupt.: 2.*seed 3, there is no {what} among 0 files"):
-        figures.draw(artefact(), study.cells, material)
+    with pytest.raises(
+        UserError, match=f"^hearts: .*n_corrupt.: 2.*seed 3, there is no {what} among 0 files"
+    ):
+        study.excerpt()
 
 
 def test_without_runs_the_figure_says_so(study):
@@ -300,4 +309,70 @@ def test_settings_tell_the_corruption_artefacts_of_a_seed_apart(study):
     abouts = [json.dumps(files.read_about(path)["settings"]) for path in study.corrupted]
     assert abouts[0] != abouts[1]
     study.corrupted.reverse()
-    assert study.shown().decided["is_corrupt_source"].sum() == 2
+    assert study.shown().sources["is_corrupt"].sum() == 2
+
+
+def not_counted(study):
+    """All methods of the study are of the kind that counts no unreliability."""
+    study.sources["unreliability"] = np.nan
+
+
+def not_selected(study):
+    """None of its cells was selected."""
+    study.cells = [cell | {"seeds": []} for cell in study.cells]
+
+
+def diverged(study):
+    """All of its runs diverged."""
+    study.runs["diverged_epoch"] = 1
+
+
+@pytest.mark.parametrize("lose", [not_counted, not_selected, diverged])
+def test_without_a_run_that_is_shown_there_is_nothing_in_the_file(study, lose):
+    lose(study)
+    shown = study.shown()
+    assert not shown.examples
+    assert shown.sources.empty
+    figure = figures.draw(artefact(), study.cells, study.material)
+    assert [text.get_text() for text in figure.axes[0].texts] == ["not run"]
+
+
+def test_of_runs_that_diverged_nothing_is_shown(study):
+    study.runs["diverged_epoch"] = [None, 1]  # the second has more corrupt sources
+    assert study.shown().sources["is_corrupt"].sum() == 1
+
+
+# -- the file --------------------------------------------------------------------------------------------
+
+
+def test_file_is_small_and_says_what_it_was_made_of(study):
+    path = study.excerpt()
+    assert path.stat().st_size < 200_000  # three records; the prepared data have thirty
+    check_excerpt(path, "hearts", study.cells, ASKED)
+
+
+@pytest.mark.parametrize(
+    "change", [{"artefact": "lungs"}, {"cells": []}, {"asked": {"hearts": "of another scale"}}]
+)
+def test_file_that_was_made_of_something_else_is_refused(study, change):
+    path = study.excerpt()
+    told = {"artefact": "hearts", "cells": study.cells, "asked": ASKED} | change
+    with pytest.raises(UserError, match=rf"holds something else than the records of .*: rm {path}$"):
+        check_excerpt(path, **told)
+
+
+def test_tables_that_were_made_of_something_else_are_refused(study):
+    files.write_table(study.folder / "hearts_runs.parquet", study.runs, {"study": "lungs", "kind": "runs"})
+    arguments = {"sources": [], "runs": [study.folder / "hearts_runs.parquet"], "data": [], "corrupted": []}
+    with pytest.raises(UserError, match="holds something else than the runs of hearts"):
+        excerpt("hearts", study.cells, **arguments, asked=ASKED, out=study.folder / "excerpt.safetensors")
+    assert not (study.folder / "excerpt.safetensors").exists()
+
+
+def test_damaged_file_is_named(study):
+    path = study.excerpt()
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(files.DamagedFile, match=rf"^{path} is damaged"):
+        read_excerpt(path)

@@ -169,6 +169,11 @@ class Artefact(Closed):
             raise ValueError("shows source_auc: the ranking at the end of training has no reading, no metric")
         return self
 
+    @property
+    def shows_records(self) -> bool:
+        """Whether it shows single records, which its results do not hold."""
+        return self.kind == "figure" and self.draws == "records"
+
     def has(self, axes: Mapping[str, Any]) -> bool:
         """Whether it shows the cell with these axes."""
         return all(axes.get(axis) in values for axis, values in self.only.items())

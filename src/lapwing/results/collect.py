@@ -22,6 +22,9 @@ SOURCE_COLUMNS = [
 Point = tuple[Axis, ...]
 """The values of a cell's axes, in the order of the study's axes."""
 
+Run = frozenset[tuple[str, Axis]]
+"""The axes of a run's cell, and its seed."""
+
 
 def aggregate(
     metrics: Sequence[Path],
@@ -117,6 +120,22 @@ def of_axes(table: pd.DataFrame, axes: Iterable[str], cells: Iterable[Cell]) -> 
     further = {axis for cell in cells for axis in cell.axes} - set(axes)
     others = [axis for axis in table if axis in further]
     return table[table[others].isna().all(axis=1)]
+
+
+def by_run(cells: Sequence[Cell], table: pd.DataFrame) -> dict[Run, pd.DataFrame]:
+    """The rows of each run."""
+    found: dict[Run, pd.DataFrame] = {}
+    for axes in dict.fromkeys(tuple(cell.axes) for cell in cells):
+        keys = [*axes, "seed"]
+        if set(keys) <= set(table):
+            groups = of_axes(table, axes, cells).groupby(keys, sort=False)
+            found |= {_run_at(keys, point): rows for point, rows in groups}
+    return found
+
+
+def run_of(axes: Mapping[str, Axis], seed: int) -> Run:
+    """The run of a cell with a seed."""
+    return frozenset({**axes, "seed": seed}.items())
 
 
 def at_epoch_ends(sources: pd.DataFrame) -> pd.DataFrame:
@@ -304,6 +323,10 @@ def _asked(cells: list[Cell]) -> dict[Point, None]:
 
 def _points(table: pd.DataFrame, axes: list[str]) -> list[Point]:
     return list(table[[*axes, "seed"]].itertuples(index=False, name=None))
+
+
+def _run_at(keys: Sequence[str], values: Any) -> Run:
+    return frozenset(zip(keys, values, strict=True))
 
 
 def _shown(keys: Iterable[str], values: Iterable[Any]) -> str:

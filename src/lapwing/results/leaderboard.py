@@ -11,8 +11,8 @@ from typing import Any
 import pandas as pd
 
 from lapwing.results.artefact import BASELINE, Artefact, Cell
-from lapwing.results.collect import without_diverged
-from lapwing.results.measures import Run, by_run, rows_of, run_of
+from lapwing.results.collect import Run, by_run, run_of, without_diverged
+from lapwing.results.measures import rows_of
 from lapwing.results.statistics import mean_ranks
 
 COSTS = {"cost_of_run": "seconds", "cost_of_epoch": "seconds_per_epoch"}

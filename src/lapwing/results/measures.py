@@ -5,21 +5,17 @@ The cells of an artefact may be of studies with different axes; a run is told by
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
 from lapwing.corruption import corruptions
 from lapwing.errors import UserError
-from lapwing.results.artefact import BASELINE, Artefact, Axis, Cell
-from lapwing.results.collect import Point, at_the_end, of_axes, without_diverged
+from lapwing.results.artefact import BASELINE, Artefact, Cell
+from lapwing.results.collect import Point, Run, at_the_end, by_run, run_of, without_diverged
 from lapwing.results.statistics import Summary, last_epochs, ranking_auc, read_run, summarise
 
 Values = dict[int, float]
 """Seed → the number of its run."""
-
-Run = frozenset[tuple[str, Axis]]
-"""The axes of a run's cell, and its seed."""
 
 Row = Mapping[str, Cell]
 """The cells of a row, by column."""
@@ -161,22 +157,6 @@ def rows_of(artefact: Artefact, cells: Sequence[Cell]) -> dict[Point, dict[str, 
     return rows
 
 
-def by_run(cells: Sequence[Cell], table: pd.DataFrame) -> dict[Run, pd.DataFrame]:
-    """The rows of each run."""
-    found: dict[Run, pd.DataFrame] = {}
-    for axes in dict.fromkeys(tuple(cell.axes) for cell in cells):
-        keys = [*axes, "seed"]
-        if set(keys) <= set(table):
-            groups = of_axes(table, axes, cells).groupby(keys, sort=False)
-            found |= {_run_at(keys, point): rows for point, rows in groups}
-    return found
-
-
-def run_of(axes: Mapping[str, Axis], seed: int) -> Run:
-    """The run of a cell with a seed."""
-    return frozenset({**axes, "seed": seed}.items())
-
-
 def corrupts(cell: Cell) -> bool:
     """Whether the samples of the cell's corrupt sources are corrupted: those of original data are not."""
     corruption = str(cell.axes.get("corruption"))
@@ -195,7 +175,3 @@ def _of_seeds(table: Mapping[Run, pd.DataFrame], cell: Cell) -> Iterator[tuple[i
         rows = table.get(run_of(cell.axes, seed))
         if rows is not None:
             yield seed, rows
-
-
-def _run_at(keys: list[str], point: Any) -> Run:
-    return frozenset(zip(keys, point, strict=True))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from lapwing.results.artefact import Artefact
 from lapwing.results.figures.curves import learning_curves
 from lapwing.results.figures.demonstration import PANELS, demonstration_losses, figure_1
-from lapwing.results.figures.panels import Cells, Material, asked
+from lapwing.results.figures.panels import Cells, Material
 from lapwing.results.figures.ranks import ranks
 from lapwing.results.figures.records import records
 from lapwing.results.figures.sources import multiplier_traces, source_history
@@ -19,7 +19,6 @@ __all__ = [
     "PANELS",
     "Material",
     "as_png",
-    "asked",
     "boxes",
     "demonstration_losses",
     "draw",
@@ -44,7 +43,7 @@ DRAWINGS: Mapping[str, Callable[[Artefact, Cells, Material], Figure]] = {
     "lines": lines,
     "boxes": boxes,
     "ranks": ranks,
-    "records": records,
+    "records": lambda artefact, cells, m: records(artefact, m.excerpt, m.scale),
 }
 """What `draws` of an artefact can be."""
 

@@ -11,9 +11,8 @@ from matplotlib.figure import Figure
 from lapwing.results.figures.style import style
 from lapwing.summary import STAGES, Job
 
-COLOURS = dict(
-    zip(STAGES, ["#7f7f7f", "#b8a100", "#8c6bb1", "#31688e", "#e0529c", "#35b779", "#440154"], strict=True)
-)
+PALETTE = ("#7f7f7f", "#b8a100", "#8c6bb1", "#31688e", "#e0529c", "#e08214", "#35b779", "#440154")
+COLOURS = dict(zip(STAGES, PALETTE, strict=True))
 OTHER, NOT_DONE = "#000000", "#cc2200"
 WIDTH, TALLEST = 9.0, 9.0
 """Inches of the picture."""

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from lapwing.results import tables
 from lapwing.results.artefact import Artefact, Cell, Metric
 from lapwing.results.collect import of_axes
+from lapwing.results.excerpt import NOTHING, Excerpt
 from lapwing.results.layout import UNITS, metric_in_words, notice
 from lapwing.results.published import title_of
 
@@ -47,10 +48,8 @@ class Material:
     runs: pd.DataFrame = field(default_factory=pd.DataFrame)
     published: Path = Path("published")
     """The folder of the published values."""
-    data: Sequence[Path] = ()
-    """The prepared files, where single samples are drawn."""
-    corrupted: Sequence[Path] = ()
-    """The corruption artefacts, where single samples are drawn."""
+    excerpt: Excerpt = NOTHING
+    """The records, where single ones are drawn."""
 
     def frame(self, artefact: Artefact, cells: Cells) -> pd.DataFrame:
         """The numbers of an artefact beside the published ones, as a table has them."""

@@ -12,9 +12,9 @@ from matplotlib.patheffects import withStroke
 from lapwing.errors import UserError
 from lapwing.files import Array
 from lapwing.results.artefact import Artefact
-from lapwing.results.figures.panels import LINE, Cells, Material, asked, grid, say_nothing_was_run
+from lapwing.results.excerpt import Example, Excerpt
+from lapwing.results.figures.panels import LINE, grid, say_nothing_was_run
 from lapwing.results.figures.style import style
-from lapwing.results.records import Example, show
 
 ROWS = (("I", "aVR", "V1", "V4"), ("II", "aVL", "V2", "V5"), ("III", "aVF", "V3", "V6"))
 """The leads as they are written; in prepared data they are all upper case."""
@@ -36,22 +36,20 @@ HALO = (withStroke(linewidth=2, foreground="white"),)
 """Keeps words readable over noise."""
 
 
-def records(artefact: Artefact, cells: Cells, material: Material) -> Figure:
+def records(artefact: Artefact, excerpt: Excerpt, scale: str) -> Figure:
     """Draw a record of three sources of the run with the most corrupt ones, in true size.
 
     The most unreliable source, the median of the clean and the least unreliable; the signals as the learner
-    sees them, corruption and all.
+    saw them, corruption and all.
 
     Raises:
-        UserError: the prepared file does not say that it holds the twelve leads in mV, or the data of the run
-            are not there.
+        UserError: the prepared file did not say that it holds the twelve leads in mV.
     """
-    shown = show(artefact, asked(cells), material.sources, material.runs, material.data, material.corrupted)
-    examples = shown.examples() if shown else []
-    recording = _recording(artefact, shown.prepared_about) if shown else {}
+    examples = excerpt.examples
+    recording = _recording(artefact, excerpt) if examples else {}
     with style():
         paper = (WIDTH / INCH, HEIGHT / INCH + 2 * LINE)
-        figure, places = grid(len(examples), 1, artefact, material.scale, paper)
+        figure, places = grid(len(examples), 1, artefact, scale, paper)
         figure.set_dpi(DOTS * INCH)
         for example, (panel,) in zip(examples, places, strict=False):
             panel.set_title(_title(example, artefact.classes), loc="left")
@@ -64,10 +62,9 @@ def records(artefact: Artefact, cells: Cells, material: Material) -> Figure:
     return figure
 
 
-def _recording(artefact: Artefact, about: Mapping[str, Any]) -> Mapping[str, Any]:
+def _recording(artefact: Artefact, excerpt: Excerpt) -> Mapping[str, Any]:
     """Leads, units and frequency of prepared data that can be drawn."""
-    data = f"the prepared data of {about['dataset']}"
-    recording: Mapping[str, Any] = about.get("recording", {})
+    data, recording = f"the prepared data of {excerpt.dataset}", excerpt.recording
     if not recording:
         problem = f"{data} do not say their leads, units and sampling frequency"
     else:
