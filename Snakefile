@@ -8,12 +8,21 @@
 configfile: "config.yaml"
 
 
-include: "rules/common.smk"  # settings, studies, selection; refuses mistakes before any job
+# What the rules share.
+include: "rules/plan.smk"  # settings, studies, selection, folders
+include: "rules/containers.smk"
+include: "rules/cluster.smk"
+include: "rules/datasets.smk"
+include: "rules/studies.smk"
+include: "rules/artefacts.smk"
+include: "rules/targets.smk"
+# The rules, in the order in which data go through them, and what is said at the end.
 include: "rules/download.smk"
 include: "rules/prepare.smk"
 include: "rules/corrupt.smk"
 include: "rules/train.smk"
 include: "rules/aggregate.smk"
+include: "rules/excerpt.smk"
 include: "rules/present.smk"
 include: "rules/report.smk"
 include: "rules/summary.smk"

@@ -18,9 +18,9 @@ rule aggregate:
     resources:
         **on_cpus,
         mem_mb=megabytes(2000),
-        runtime=minutes(30),
+        runtime=minutes_in_group(10),
     params:
         version=RESULTS_VERSION,
-        study=study_shown,
+        study=lambda wildcards: study_shown(wildcards.study),
     script:
         "../scripts/aggregate.py"

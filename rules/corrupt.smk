@@ -13,7 +13,7 @@ rule corrupt:
     resources:
         **on_cpus,
         mem_mb=megabytes(2000),
-        runtime=minutes(10),
+        runtime=minutes_in_group(6),
     params:
         settings=settings_of_corruption,
         seed="{seed}",

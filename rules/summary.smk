@@ -1,6 +1,10 @@
 # What happened: after each start that did something it is printed, and kept in outputs/<scale>/summary/.
 # Only the driver comes here: Snakemake starts jobs, on a cluster too, with --no-hooks.
 
+import contextlib
+import sys
+from pathlib import Path
+
 from lapwing.job_log import in_one_sentence
 from lapwing.summary import begin, summarise
 
@@ -18,10 +22,11 @@ def without_stopping():
 
 
 def say_what_happened(failed):
+    if not begun:  # it could not be marked, which was said
+        return
     with without_stopping():
-        for since in begun:
-            said = summarise(OF_THIS_SCALE, plan.raw, since, failed=failed)
-            print(f"\n{said}" if said else "", file=sys.stderr)
+        said = summarise(OF_THIS_SCALE, plan.raw, begun[-1], failed=failed)
+        print(f"\n{said}" if said else "", file=sys.stderr)
 
 
 onstart:

@@ -1,3 +1,17 @@
+from lapwing.training.origin import gpus_here
+
+# Jobs on this machine take its GPU in turn, where each core would bring one: `--resources jobs_on_gpu=4` lets four share
+# it. Those on a cluster do not count (`local`): its scheduler shows each a GPU of its own.
+on_this_gpu = {}
+if plan.settings.device != "cpu" and gpus_here():
+    on_this_gpu["jobs_on_gpu"] = 1
+    workflow.global_resources.setdefault("jobs_on_gpu", 1)
+
+
+resource_scopes:
+    jobs_on_gpu="local",
+
+
 rule train:
     """Train the runs of a part; those that are finished are not trained again.
 
@@ -18,6 +32,7 @@ rule train:
         "containers/train.sif"
     threads: processes_of_run
     resources:
+        **on_this_gpu,
         **on_gpus,
         mem_mb=megabytes(plan.settings.memory_mb * processes_of_run),
         runtime=minutes(minutes_of_part),

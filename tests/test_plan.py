@@ -8,7 +8,7 @@ import yaml
 
 from lapwing.errors import UserError
 from lapwing.files import write_json
-from lapwing.plan import Plan
+from lapwing.plan import Plan, Remaining
 from lapwing.training.finished import run_key
 from lapwing.training.origin import origin_here
 from tests.test_study import TINY
@@ -128,6 +128,14 @@ def test_what_remains_is_counted_and_estimated(tmp_path: Path) -> None:
     assert remaining.hours == pytest.approx(16 / 60)
     assert remaining.gigabytes == pytest.approx(0.0309, abs=1e-4)
     assert "16 runs in 4 training jobs" in str(remaining)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "said"),
+    [(6.34, ", and 6.3 GB are to be"), (0.0309, ", and 31 MB are to be"), (1e-5, "1 MB"), (0.0, "one core.")],
+)
+def test_how_much_is_to_be_downloaded_is_said_in_a_unit_of_its_size(gigabytes: float, said: str) -> None:
+    assert said in str(Remaining(1, 1, 1.0, gigabytes))
 
 
 def test_finished_runs_do_not_remain_and_their_time_is_the_estimate(tmp_path: Path) -> None:

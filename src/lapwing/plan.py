@@ -37,7 +37,9 @@ class Remaining:
     """On what the hours are."""
 
     def __str__(self) -> str:
-        download = f", and {self.gigabytes:.1f} GB are to be downloaded" if self.gigabytes else ""
+        large = self.gigabytes >= 0.1
+        size = f"{self.gigabytes:.1f} GB" if large else f"{max(1, round(1000 * self.gigabytes))} MB"
+        download = f", and {size} are to be downloaded" if self.gigabytes else ""
         return (
             f"{self.runs} runs in {self.parts} training jobs are to be trained, "
             f"about {self.hours:.1f} hours on {self.where}{download}."
@@ -64,8 +66,7 @@ class Plan:
             problem = "config: demo ([] stands for every artefact): unknown artefact"
             refuse_unknown(self.settings.demo, self.artefacts, problem)
         self.selected: dict[str, list[Cell]] = select(self.studies, self.settings.only)
-        for name, artefact in self.artefacts.items():
-            self._check_published(name, artefact, published)
+        self._check_published(published / "summary.csv")
         self.parts = {name: parts(study, self.selected[name]) for name, study in self.studies.items()}
 
     @property
@@ -199,12 +200,15 @@ class Plan:
             for cell in self.selected[study]:
                 check_processes(cell.settings, self.settings.gpu, study)
 
-    def _check_published(self, name: str, artefact: Artefact, folder: Path) -> None:
-        if artefact.published:
-            with (folder / "summary.csv").open(encoding="utf-8", newline="") as rows:
-                known = sorted({row["study"] for row in csv.DictReader(rows)})
+    def _check_published(self, summary: Path) -> None:
+        named = {name: artefact.published for name, artefact in self.artefacts.items() if artefact.published}
+        if not named:
+            return
+        with summary.open(encoding="utf-8", newline="") as rows:
+            known = sorted({row["study"] for row in csv.DictReader(rows)})
+        for name, published in named.items():
             where = f"artefacts.{name}.published.study: no published values called"
-            refuse_unknown([artefact.published.study], known, where)
+            refuse_unknown([published.study], known, where)
 
     def _missing_runs(self, cell: Cell, prepared: Path) -> list[tuple[tuple[str, int], float]]:
         """The runs of a cell that are not finished, by key and seed, and the hours of each."""

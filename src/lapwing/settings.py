@@ -15,10 +15,23 @@ from lapwing.training.origin import Cache
 from lapwing.training.settings import Device
 
 
+def _without_shell(folder: Path) -> Path:
+    """What a shell would have made of it, for files and quoted words are read by none."""
+    if re.search(r"\$[\w{]", str(folder)):
+        raise ValueError("must be the folder itself: variables are not replaced")
+    try:
+        return folder.expanduser()
+    except RuntimeError:
+        raise ValueError("must be the folder itself: of this user no home is known") from None
+
+
+Folder = Annotated[Path, pydantic.AfterValidator(_without_shell)]
+
+
 class Data(Closed):
     """Where raw data come from."""
 
-    mirror: list[Path] = []
+    mirror: list[Folder] = []
     """Local folders that are looked into before the network: `<folder>/<data set's mirror folder>/<file>`."""
     offline: bool = False
     """Never use the network; say which files are missing."""
@@ -63,6 +76,8 @@ GIVEN = (
     "|mem|mem-per-cpu|nodes|ntasks|ntasks-per-gpu|output|parsable|partition|qos|time|workdir"
 )
 """The options of sbatch that no user gives, because each job has its own."""
+BREAKING = "array|chdir|help|test-only|usage|version|wait|wrap"
+"""Those with which a job is sent otherwise than Snakemake expects, or not at all."""
 
 SlurmName = Annotated[
     str, _only(r"[a-zA-Z0-9][\w.,@+-]*", "a name of Slurm, of letters, digits and _ . , @ + -")
@@ -70,11 +85,12 @@ SlurmName = Annotated[
 GpuModel = Annotated[
     str, _only(r"[\w.]+", "a type of GPU, of letters, digits and _ . (of any other ask by gpu_constraint)")
 ]
-Features = Annotated[str, _only(r"\w[\w.,:+&|*()\[\]-]*", "features of nodes, joined by & or |")]
+Features = Annotated[str, _only(r"[\w(\[][\w.,:+&|*()\[\]-]*", "features of nodes, joined by & or |")]
 Option = Annotated[
     str,
     _only(r"--[a-z][a-z-]*(=[\w.,:@/%+=\[\]-]+)?", "an option of sbatch like --mail-type=FAIL"),
     _only(rf"--(?!({GIVEN})(=|$)).*", "another option: every job has this one of its own"),
+    _only(rf"--(?!({BREAKING})(=|$)).*", "another option: Snakemake could not follow jobs with this one"),
 ]
 
 
@@ -89,8 +105,10 @@ class Slurm(Closed):
     """Quality of service."""
     constraint: Features | None = None
     """Features that a node must have: `avx512`, `icelake|cascadelake`."""
+    gpu_account: SlurmName | None = None
+    """For jobs that are granted a GPU, in place of `account`."""
     gpu_partition: SlurmName | None = None
-    """The same for jobs that are granted a GPU, in place of `partition`."""
+    """In place of `partition`."""
     gpu_qos: SlurmName | None = None
     """In place of `qos`."""
     gpu_constraint: Features | None = None
@@ -102,6 +120,9 @@ class Slurm(Closed):
     max_minutes: int = Field(1440, ge=10)
     """The longest that a job asks for. Training that needs longer goes on after its last whole epoch when it
     is tried again."""
+    max_memory_mb: int | None = Field(None, ge=500)
+    """The most memory that a job asks for: that of the largest node. Without it a second attempt asks for
+    twice as much, a third for three times, which no node may have."""
     extra: list[Option] = []
     """Further options of sbatch, such as `--mail-type=FAIL`; not those that the keys above stand for."""
     network: bool = True
@@ -119,12 +140,12 @@ class Settings(Closed):
     demo: list[str] = []
     """The artefacts that `all` makes at demo scale; empty: every one. Each can be asked for by name."""
     data: Data = Data()
-    finished_runs: Path = Path("outputs/finished")
+    finished_runs: Folder = Path("outputs/finished")
     """Where finished runs and checkpoints are kept; may be shared by checkouts."""
     cache: Cache = Cache()
     """Which of them count, of those that were made elsewhere. One that does not count is trained again, and
     kept beside the other."""
-    studies: Path = Path("studies")
+    studies: Folder = Path("studies")
     """The folder of the study files."""
     memory_mb: int = Field(4000, ge=500)
     """What one training job is granted by a cluster."""
@@ -146,6 +167,16 @@ class Settings(Closed):
         if gpus and device == "cpu":
             raise ValueError(f"gpu grants every training job {gpus}; set gpu to 0, or device to auto")
         return "cuda" if gpus else device
+
+    @pydantic.field_validator("slurm")
+    @classmethod
+    def _training_is_granted_its_memory(cls, slurm: Slurm, info: pydantic.ValidationInfo) -> Slurm:
+        wanted = info.data.get("memory_mb", 0) * max(1, info.data.get("gpu", 0))
+        if slurm.max_memory_mb and wanted > slurm.max_memory_mb:
+            raise ValueError(
+                f"max_memory_mb is {slurm.max_memory_mb}, and memory_mb grants a training job {wanted}"
+            )
+        return slurm
 
     @pydantic.field_validator("finished_runs")
     @classmethod

@@ -44,6 +44,20 @@ def test_mistake_on_the_command_line(project: Project, words: list[str], sentenc
     assert not (project.folder / "outputs").exists()
 
 
+def test_a_job_is_asked_nothing_about_what_others_train(project: Project) -> None:
+    """Snakemake starts it, on a cluster's node or in a pod, with a target of its own."""
+    stacked = merged(STUDY, {"conditions": {"methods": {"lap": {"form": "loss"}}}})
+    project.write_study(stacked)
+    alone = {"base": "tiny", "artefacts": {"other": STUDY["artefacts"]["tiny"]}, "grid": {"method": ["idpa"]}}
+    project.write_study(alone, "other")
+    assert "other: method idpa cannot train one run on 2 GPUs" in project.run("--config", "gpu=2", ok=False)
+
+    job = ["--mode", "remote", "--target-jobs", "train:study=tiny,part=digits-original"]
+    text = project.run("--dry-run", *job, "--allowed-rules", "train", "--config", "gpu=2")
+    assert "rule train:" in text
+    assert "lapwing:" not in text
+
+
 def test_mistake_in_a_study(project: Project) -> None:
     project.write_study(merged(STUDY, {"conditions": {"epoch": 3}}))
     text = project.run(ok=False)
