@@ -46,6 +46,7 @@ make_debian() { # from where this machine's own apt takes Debian 12, otherwise f
 
 begun=$(date +%s.%N)
 needs apptainer "docs/containers.md says how to get it."
+needs flock "it is in the package util-linux."
 case $PWD in *[,:]*) fail "$PWD cannot be shown to Apptainer: its name holds a comma or a colon; move it." ;; esac
 mkdir -p "$made/wheels"
 exec 9>"$made/lock"

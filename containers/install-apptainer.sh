@@ -1,7 +1,12 @@
 #!/bin/sh
-# Apptainer on Debian 12, which has no package of it: that of Debian's unstable suite, unpacked beside a C library of
-# its own; the machine's is untouched. For tests and for who has no other way; needs root and apt. A machine that has
-# Apptainer keeps it. docs/containers.md says how others get it.
+# Apptainer on Debian 12, which has no package of it: that of Debian's unstable suite, with a C library of its own
+# beside it. For tests and for who has no other way; needs root and apt. A machine that has Apptainer keeps it, and is
+# left as it is. docs/containers.md says how others get it. What changes elsewhere:
+#   apt         installs the packages of `from_apt`, of this machine's own release
+#   new         /usr/bin/apptainer, /etc/apptainer, /opt/apptainer, /var/lib/apptainer, /usr/lib/<machine>-linux-gnu/apptainer
+#   /etc/subuid, /etc/subgid
+#               a line for root, where there is none: numbers that images may use for users and groups
+#   /dev/fuse   may be used by everybody, until the machine starts again: so ordinary users mount images
 set -eu
 runtime=/opt/apptainer
 libraries=/usr/lib/$(uname -m)-linux-gnu

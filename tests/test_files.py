@@ -81,6 +81,15 @@ def test_what_is_read_is_what_was_written(kind: Kind, tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["file"]
 
 
+def test_who_may_read_a_file_is_what_the_umask_says(kind: Kind, tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        kind.write(tmp_path / "file")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o640
+
+
 def test_the_same_content_makes_the_same_bytes(kind: Kind, tmp_path: Path) -> None:
     kind.write(tmp_path / "first")
     kind.write(tmp_path / "second")

@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 from lapwing.errors import UserError
 
 PLANNED_BY = "LAPWING_PLANNED_BY"
-"""The environment variable: the digest, the machine and the folder of the code that planned."""
+"""The environment variable: `Code`, as text, of the code that planned."""
 PACKAGE = Path(__file__).parent
 
 
@@ -26,35 +26,48 @@ class Code:
 
     digest: str
     """Of the names and contents of its files."""
+    changed: int
+    """When one of them was changed last, in nanoseconds, by the clock of the file system."""
+    number: int
+    """Of its folder: its inode, which is the same on all machines that share the file system."""
     host: str
     folder: str
 
     @classmethod
     def here(cls) -> "Code":
         """That of this process."""
-        return cls(_digest(PACKAGE), socket.gethostname(), str(PACKAGE))
+        return cls(*_digest_and_change(PACKAGE), PACKAGE.stat().st_ino, socket.gethostname(), str(PACKAGE))
 
     @classmethod
     def read(cls, text: str) -> "Code":
         """What `str` gives."""
-        digest, host, folder = text.split(":", 2)
-        return cls(digest, host, unquote(folder))
+        digest, changed, number, host, folder = text.split(":", 4)
+        return cls(digest, int(changed), int(number), host, unquote(folder))
 
-    def __str__(self) -> str:
-        return f"{self.digest}:{self.host}:{quote(self.folder)}"  # one word, whatever the folder is called
+    def __str__(self) -> str:  # one word, whatever the folder is called
+        return f"{self.digest}:{self.changed}:{self.number}:{self.host}:{quote(self.folder)}"
+
+    def is_edited(self, before: "Code") -> bool:
+        """Whether it lies in the very folder of the code `before`, and was changed since.
+
+        Cloned machines may give two folders one number; there nothing was changed since.
+        """
+        same = (self.folder, self.number) == (before.folder, before.number)
+        return same and self.changed > before.changed
 
 
 @cache
-def _digest(folder: Path) -> str:
-    """Of what an installation holds, and nothing that depends on where it lies or when it was made."""
-    sha = hashlib.sha256()
+def _digest_and_change(folder: Path) -> tuple[str, int]:
+    """The digest depends on what an installation holds, not on where it lies or when it was made."""
+    sha, changed = hashlib.sha256(), 0
     for path in sorted(path for ending in ("py", "j2") for path in folder.rglob(f"*.{ending}")):
         name = path.relative_to(folder)
         if any(part.startswith(".") for part in name.parts):  # an editor's: locks, copies
             continue
         content = path.read_bytes()
         sha.update(f"{name.as_posix()} {len(content)}\n".encode() + content)
-    return sha.hexdigest()
+        changed = max(changed, path.stat().st_ctime_ns)
+    return sha.hexdigest(), changed
 
 
 def say_who_plans(environment: MutableMapping[str, str]) -> None:
@@ -65,7 +78,7 @@ def say_who_plans(environment: MutableMapping[str, str]) -> None:
 def check_planned_by_same(environment: MutableMapping[str, str] = os.environ) -> None:
     """Refuse to run a job that another Lapwing planned; without a plan there is nothing to compare.
 
-    The same folder on the same machine is the same code, also where somebody edits it meanwhile.
+    A folder that somebody edits while the workflow runs is the same code, on every machine that shares it.
 
     Raises:
         UserError: it was planned by another; says what to do about it.
@@ -74,7 +87,7 @@ def check_planned_by_same(environment: MutableMapping[str, str] = os.environ) ->
     if text is None:
         return
     planner, own = Code.read(text), Code.here()
-    if own.digest == planner.digest or (own.host, own.folder) == (planner.host, planner.folder):
+    if own.digest == planner.digest or own.is_edited(planner):
         return
     if image := environment.get("SINGULARITY_CONTAINER"):  # Apptainer sets it too
         raise UserError(

@@ -189,10 +189,13 @@ def write_arrays(path: Path, arrays: Mapping[str, Array | Streamed], about: Abou
     # One metadata key: safetensors writes several in an order that changes from run to run.
     metadata = {"lapwing": canonical(_header(about, _hash_of_arrays(whole)))}
     with written_aside(path) as aside:
+        aside.touch()
+        mode = aside.stat().st_mode  # as every file; safetensors would have it be for its owner alone
         try:
             safetensors.numpy.save_file(whole, aside, metadata)
         except safetensors.SafetensorError as error:  # also where the disk is full
             raise OSError(f"{error}") from error
+        aside.chmod(mode)
 
 
 def _as_stored(array: Array) -> Array:

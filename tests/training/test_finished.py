@@ -1,9 +1,12 @@
 """Finished runs and checkpoints that were made elsewhere: which count, and what becomes of the others."""
 
+import contextlib
 import errno
 import fcntl
 import json
 import os
+import tempfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,11 +15,13 @@ import pytest
 
 from lapwing import files
 from lapwing.errors import UserError
+from lapwing.training import origin
 from lapwing.training.finished import FinishedRun, FinishedRuns, recorded_seconds
 from lapwing.training.origin import (
     Cache,
     Counting,
     Origin,
+    gpus_here,
     lock_of,
     lock_of_image,
     machine_of,
@@ -175,8 +180,7 @@ def test_a_job_says_that_it_took_over_what_may_vary(tmp_path, caplog):
     assert words in caplog.text
 
 
-def begun(folder: Path, monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
-    """A job that ended after its second epoch, on another machine as its checkpoint says."""
+def end_after_two_epochs(folder: Path, monkeypatch: pytest.MonkeyPatch, seeds=(2,), out="out") -> None:
     save = FinishedRuns.save
 
     def end_after_two(self, seeds, arrays, about):
@@ -187,7 +191,12 @@ def begun(folder: Path, monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(FinishedRuns, "save", end_after_two)
         with pytest.raises(KeyboardInterrupt):
-            train(folder, [cell_of(seeds=[2])])
+            train(folder, [cell_of(seeds=seeds)], out=out)
+
+
+def begun(folder: Path, monkeypatch: pytest.MonkeyPatch, machine: str) -> None:
+    """A job that ended after its second epoch, on another machine as its checkpoint says."""
+    end_after_two_epochs(folder, monkeypatch)
     [path] = folder.glob("finished/*/checkpoint-*")
     arrays, about = files.read_arrays(path)
     origins = [{**origin, "machine": machine} for origin in about["origins"]]
@@ -214,6 +223,20 @@ def test_a_run_does_not_go_on_from_elsewhere_where_that_does_not_count(tmp_path,
 def test_the_machine_is_that_of_what_computes():
     assert machine_of([]) == processor() != ""
     assert machine_of(["A100", "H100", "A100"]) == "A100, H100"
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"), [(None, ["A100", "A100"]), ("1", ["A100", "A100"]), ("", []), ("-1", [])]
+)
+def test_a_gpu_that_cuda_is_not_to_see_is_not_here(tmp_path, monkeypatch, visible, seen):
+    for name in ("0000:01:00.0", "0000:02:00.0"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "information").write_text("Model: \t\t A100\nIRQ: \t 7\n")
+    monkeypatch.setattr(origin, "NVIDIA", tmp_path)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert gpus_here() == seen
 
 
 def test_for_what_pytorch_was_built_is_in_no_lock():
@@ -291,3 +314,93 @@ def test_other_trouble_with_a_lock_is_not_hidden(tmp_path, monkeypatch):
     monkeypatch.setattr(fcntl, "flock", refuse)
     with pytest.raises((OSError, UserError)), store(tmp_path).locked([2]):
         pass
+
+
+# -- several users ---------------------------------------------------------------------------------
+
+GROUP = 54321
+FIRST, SECOND = 54322, 54323
+
+
+@pytest.fixture
+def everybodys() -> Iterator[Path]:
+    """A folder that other users reach, unlike pytest's own, with all that a training reads."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can try what two users do")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        train(folder, [cell_of(seeds=[2, 4])], finished="warm", out="warm")  # all modules are imported here
+        folder.chmod(0o755)
+        for user in (FIRST, SECOND):
+            (folder / str(user)).mkdir()
+            os.chown(folder / str(user), user, GROUP)
+        yield folder
+
+
+def folder_of(everybodys: Path, mode: int) -> Path:
+    finished = everybodys / "finished"
+    finished.mkdir()
+    os.chown(finished, FIRST, GROUP)
+    finished.chmod(mode)
+    return finished
+
+
+@contextlib.contextmanager
+def as_user(user: int, group: int = GROUP, umask: int = 0o022) -> Iterator[None]:
+    """Be somebody else, with a primary group of their own as on many systems, and GROUP besides."""
+    before = os.umask(umask), os.getgroups()
+    os.setgroups([group])
+    os.setegid(user)
+    os.seteuid(user)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(before[1])
+        os.umask(before[0])
+
+
+def trained_by(user: int, everybodys: Path, **options: int) -> list[dict]:
+    with as_user(user, **options):
+        return train(everybodys, [cell_of(seeds=[2, 4])], out=str(user))[2]
+
+
+@pytest.mark.may_be_left_out
+def test_another_user_takes_over_what_is_finished_in_a_folder_that_only_its_owner_writes_to(everybodys):
+    folder_of(everybodys, 0o755)
+    trained_by(FIRST, everybodys)
+    runs = trained_by(SECOND, everybodys)
+    assert [run["trained"] for run in runs] == ["found finished"] * 2
+
+
+@pytest.mark.may_be_left_out
+def test_another_user_who_must_train_there_is_told_what_is_missing(everybodys):
+    finished = folder_of(everybodys, 0o755)
+    trained_by(FIRST, everybodys)
+    [run] = finished.glob("*/seed=4")
+    (run / "run.json").unlink()
+    with pytest.raises(UserError, match=f"Permission denied; if several users share {finished}, it must be"):
+        trained_by(SECOND, everybodys)
+    assert run.is_dir()
+
+
+@pytest.mark.may_be_left_out
+@pytest.mark.parametrize("umask", [0o022, 0o077])
+def test_the_users_of_a_group_go_on_where_the_other_ended(everybodys, monkeypatch, umask):
+    finished = folder_of(everybodys, 0o2775)
+    with as_user(FIRST, umask=umask):
+        end_after_two_epochs(everybodys, monkeypatch, out=str(FIRST), seeds=[2, 4])
+    [key] = finished.iterdir()
+    runs = trained_by(SECOND, everybodys, umask=umask)
+    assert [run["trained"] for run in runs] == ["resumed at epoch 2"] * 2
+    assert {path.name for path in key.iterdir()} == {"lock-seed=2", "lock-seed=4", "seed=2", "seed=4"}
+    runs = trained_by(FIRST, everybodys, umask=umask)
+    assert [run["trained"] for run in runs] == ["found finished"] * 2
+
+
+@pytest.mark.may_be_left_out
+def test_what_a_group_does_not_share_is_made_as_the_umask_says(everybodys):
+    finished = folder_of(everybodys, 0o755)
+    trained_by(FIRST, everybodys)
+    assert not [path for path in finished.rglob("*") if path.stat().st_mode & 0o022]

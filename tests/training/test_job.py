@@ -17,8 +17,9 @@ import pytest
 from lapwing import files
 from lapwing.errors import UserError
 from lapwing.methods import methods
+from lapwing.training import provenance
 from lapwing.training.finished import FinishedRun, FinishedRuns, data_digest
-from lapwing.training.provenance import git_commit
+from lapwing.training.provenance import Environment, git_commit
 from lapwing.training.settings import TrainingSettings
 from tests.training import parts
 from tests.training.parts import cell_of, checkpoint_cells, train
@@ -389,3 +390,10 @@ def test_the_commit_is_that_of_a_checkout_that_tracks_the_package(tmp_path):
     assert git_commit(file) == clean
     file.write_text("two")
     assert git_commit(file) == f"{clean}-dirty"
+
+
+@pytest.mark.parametrize(("said", "commit"), [("0123abc", "0123abc"), ("", None)])
+def test_an_image_without_git_says_its_commit_in_the_environment(monkeypatch, said, commit):
+    monkeypatch.setattr(provenance, "git_commit", lambda file: None)
+    monkeypatch.setenv("LAPWING_COMMIT", said)
+    assert Environment.here("cpu").git_commit == commit

@@ -20,6 +20,7 @@ import logging
 import os
 import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,22 @@ def _said(folder: Path, counting: Counting) -> dict[int, dict[str, Any]]:
     return said
 
 
+@contextlib.contextmanager
+def shared_as(folder: Path) -> Iterator[None]:
+    """Whatever the umask, let the group of a folder use what is made in it meanwhile.
+
+    If it is to share it: the folder is group-writable, and setgid hands its group on (`chmod g+ws`).
+    """
+    needed = stat.S_ISGID | stat.S_IWGRP
+    shared = folder.stat().st_mode & needed == needed
+    before = os.umask(0o077)
+    os.umask(before & ~stat.S_IRWXG if shared else before)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
 @dataclass(frozen=True)
 class FinishedRun:
     """What a run leaves: tables without the columns of axes and seed, and how it was made."""
@@ -119,22 +136,22 @@ class FinishedRuns:
     # -- finished runs -----------------------------------------------------------------------------
 
     def read(self, seed: int) -> FinishedRun | None:
-        """A finished run that counts, or None; damaged ones are set aside."""
-        runs = (self._read(folder, seed) for folder in self._places(seed))
-        return next((run for run in runs if run and self.counting.counts(run.about)), None)
+        """A finished run that counts, or None; changes nothing, so it needs no lock and no right to write."""
+        for folder in self._places(seed):
+            with contextlib.suppress(*NOT_WHAT_WAS_WRITTEN):
+                run = self._read(folder, seed)
+                if self.counting.counts(run.about):
+                    return run
+        return None
 
-    def _read(self, folder: Path, seed: int) -> FinishedRun | None:
-        try:
-            about = files.read_json(folder / "run.json")
-            metrics, of_metrics = files.read_table_with_about(folder / "metrics.parquet")
-            sources, of_sources = files.read_table_with_about(folder / "sources.parquet")
-            for said in (about, of_metrics, of_sources):
-                if (said["key"], said["seed"]) != (self.key, seed):
-                    raise files.DamagedFile(folder, "it belongs to another run")
-            return FinishedRun(metrics, sources, about)
-        except NOT_WHAT_WAS_WRITTEN as error:
-            self.set_aside(folder, error)
-            return None
+    def _read(self, folder: Path, seed: int) -> FinishedRun:
+        about = files.read_json(folder / "run.json")
+        metrics, of_metrics = files.read_table_with_about(folder / "metrics.parquet")
+        sources, of_sources = files.read_table_with_about(folder / "sources.parquet")
+        for said in (about, of_metrics, of_sources):
+            if (said["key"], said["seed"]) != (self.key, seed):
+                raise files.DamagedFile(folder, "it belongs to another run")
+        return FinishedRun(metrics, sources, about)
 
     def write(self, seed: int, run: FinishedRun) -> None:
         """Keep a finished run: written aside, then renamed, so that it is whole or absent.
@@ -185,6 +202,13 @@ class FinishedRuns:
         there = [path for path in found if path.is_dir()]
         return sorted(there, key=lambda path: not path.name.startswith(own))
 
+    def _set_damaged_aside(self, seed: int) -> None:
+        for folder in self._places(seed):
+            try:
+                self._read(folder, seed)
+            except NOT_WHAT_WAS_WRITTEN as error:
+                self.set_aside(folder, error)
+
     def _clear_leftovers(self, seed: int) -> None:
         """Remove what killed processes were writing; nobody else works on a run that is locked by us."""
         for path in self.folder.glob(f"part-*-seed={seed}"):
@@ -203,18 +227,32 @@ class FinishedRuns:
 
     @contextlib.contextmanager
     def locked(self, seeds: Sequence[int]) -> Iterator[None]:
-        """Work on these runs alone; waits for other processes that do.
+        """Work on these runs alone; waits for other processes that do, then sets aside what is damaged.
 
         Every process takes its locks in ascending order, those of one key at a time: none waits in a circle.
+
+        Raises:
+            UserError: nothing may be written there.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with contextlib.ExitStack() as held:
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with shared_as(self.folder.parent), contextlib.ExitStack() as held:
             for seed in sorted(seeds):
-                file = held.enter_context((self.folder / f"lock-seed={seed}").open("a+"))
+                file = held.enter_context(self._lock_file(seed))
                 if self._lock(file, seed):
                     held.callback(self._held.discard, seed)
                     self._held.add(seed)
+                self._set_damaged_aside(seed)
             yield
+
+    def _lock_file(self, seed: int) -> TextIO:
+        try:
+            self.folder.mkdir(exist_ok=True)
+            return (self.folder / f"lock-seed={seed}").open("a+")
+        except PermissionError as error:
+            raise UserError(
+                f"{error.filename} cannot be written: {error.strerror}; if several users share "
+                f"{self.folder.parent}, it must be made for a group (docs/reruns.md)."
+            ) from error
 
     def _lock(self, file: TextIO, seed: int) -> bool:
         """Lock an open file, unless there are no locks; it then says by whom it is locked."""
@@ -294,7 +332,7 @@ class FinishedRuns:
         """
         finished = _said(self.folder, self.counting).keys()
         for path in self.folder.glob("checkpoint-*.safetensors"):
-            with contextlib.suppress(UserError, KeyError, TypeError):
+            with contextlib.suppress(UserError, KeyError, TypeError, OSError):  # it costs only room
                 about = files.read_about(path)
                 ours = path == self.checkpoint_path(about["seeds"]) and self.counting.counts(about)
                 if ours and finished >= set(about["seeds"]):

@@ -316,9 +316,9 @@ def train_cell(
     cell: Cell, inputs: _Inputs, store: FinishedRuns, environment: Environment
 ) -> dict[int, FinishedRun]:
     """All runs of a cell by seed, in the order asked for; those not finished are trained."""
-    with store.locked(cell.seeds):
-        found = {seed: store.read(seed) for seed in cell.seeds}
-        runs = {seed: _found(run, store.counting) for seed, run in found.items() if run is not None}
+    runs = _finished(cell.seeds, store)
+    with store.locked([seed for seed in cell.seeds if seed not in runs]):
+        runs |= _finished([seed for seed in cell.seeds if seed not in runs], store)  # while we waited
         log.info("%s: %d of %d runs were finished before", cell, len(runs), len(cell.seeds))
         _say_what_varies(cell, runs)
         pending = [seed for seed in cell.seeds if seed not in runs]
@@ -328,6 +328,12 @@ def train_cell(
                 runs |= _train_stack(cell, trainee, seeds, checkpoint, store, environment)
         store.forget_checkpoints()
     return {seed: runs[seed] for seed in cell.seeds}
+
+
+def _finished(seeds: Sequence[int], store: FinishedRuns) -> dict[int, FinishedRun]:
+    """Those that are finished and count."""
+    found = {seed: store.read(seed) for seed in seeds}
+    return {seed: _found(run, store.counting) for seed, run in found.items() if run is not None}
 
 
 def _say_what_varies(cell: Cell, found: Mapping[int, FinishedRun]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import platform
 import re
 import shutil
@@ -97,7 +98,7 @@ def origin_here(device: str) -> Origin:
     for name in ("torch", "numpy"):
         with contextlib.suppress(metadata.PackageNotFoundError):  # where all training is in containers
             versions[name] = metadata.version(name)
-    return Origin(machine_of([] if device == "cpu" else _gpus()), lock_of(versions))
+    return Origin(machine_of([] if device == "cpu" else gpus_here()), lock_of(versions))
 
 
 def machine_of(gpus: list[str]) -> str:
@@ -139,8 +140,14 @@ def processor() -> str:
     return f"{said['model name']} (family {said.get('cpu family')}, model {said.get('model')})"
 
 
-def _gpus() -> list[str]:
-    """The models that NVIDIA's driver names."""
-    paths = Path("/proc/driver/nvidia/gpus").glob("*/information")
+NVIDIA = Path("/proc/driver/nvidia/gpus")
+"""Where NVIDIA's driver has a folder for each GPU."""
+
+
+def gpus_here() -> list[str]:
+    """The models of the GPUs that a job on this machine may see, without waiting for PyTorch."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").partition(",")[0].strip() in ("", "-1"):
+        return []
+    paths = NVIDIA.glob("*/information")
     found = [re.search(r"^Model:\s*(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE) for path in paths]
     return [match[1].strip() for match in found if match]

@@ -45,7 +45,7 @@ class Environment:
             torch.cuda.set_device(chosen)
         versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
         versions["lapwing"] = _own_version()
-        commit = git_commit(Path(__file__)) or os.environ.get("LAPWING_COMMIT")  # of an image
+        commit = git_commit(Path(__file__)) or os.environ.get("LAPWING_COMMIT") or None  # of an image
         return cls(chosen, commit, versions, processes)
 
     @property
