@@ -129,11 +129,14 @@ def until_there(path: str, patience: float = 240) -> None:
         time.sleep(0.05)
 
 
-def vanish(unheard: str) -> None:
-    """Have Slurm cancel the job, when there is a file that says that the queue no longer speaks of it."""
+def vanish(unheard: str, jobs: int) -> None:
+    """Have Slurm cancel the first jobs, once a file says that the queue no longer speaks of them."""
     until_there(unheard)
-    subprocess.run(["scancel", os.environ["SLURM_JOB_ID"]], check=True)
-    time.sleep(60)  # until Slurm ends it
+    if len(list(Path().glob("vanished-*"))) < jobs:
+        number = os.environ["SLURM_JOB_ID"]
+        Path(f"vanished-{number}").touch()
+        subprocess.run(["scancel", number], check=True)
+        time.sleep(60)  # until Slurm ends it
 
 
 def lose_power(folder: Path, synced: set[int]) -> None:
@@ -174,7 +177,7 @@ def files_up_to(size: int) -> None:
 
 
 def keep_states(folder: Path, epochs: int) -> None:
-    """Keep the state of each run after its last epoch: weights, optimiser and all else of its checkpoint."""
+    """Note each epoch of which a checkpoint was written, and keep what is in that of the last one."""
     import numpy as np
 
     from lapwing.training.finished import FinishedRuns
@@ -183,8 +186,10 @@ def keep_states(folder: Path, epochs: int) -> None:
 
     def kept(runs: Any, seeds: Any, arrays: Any, about: Any) -> None:
         save(runs, seeds, arrays, about)
+        folder.mkdir(exist_ok=True)
+        with (folder / "epochs").open("a") as file:
+            file.writelines(f"{runs.key} {seed} {about['counters']['epoch']}\n" for seed in seeds)
         if about["counters"]["epoch"] == epochs:
-            folder.mkdir(exist_ok=True)
             for row, seed in enumerate(seeds):
                 state = {name: array[row] for name, array in arrays.items()}
                 np.savez(folder / f"{runs.key}-seed={seed}.npz", **state)

@@ -11,9 +11,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from benchmarks.same import compare
 from lapwing.job_log import read_log
 from lapwing.study import merged
-from tests.workflow.conftest import STUDY, Project, new_project
+from tests.workflow.conftest import STUDY, Project, new_demo, new_project
 from tests.workflow.slurm.cluster import SITE, Driver, Job, for_cluster
 
 pytestmark = [pytest.mark.workflow, pytest.mark.may_be_left_out, pytest.mark.usefixtures("slurm")]
@@ -40,7 +41,7 @@ def test_a_whole_run_gives_the_numbers_of_a_local_one(project: Project, finished
     }
     assert all(job.state == "COMPLETED" and job.said["Partition"] == "cpu" for job in jobs.values())
     asked = jobs["rule_corrupt_digits_corrupt"].asked("NumCPUs", "MinMemoryNode", "TimeLimit")
-    assert asked == ("1", "2000M", "00:40:00")  # four in a group, one after another: ten minutes each
+    assert asked == ("1", "2000M", "00:24:00")  # four in a group, one after another: six minutes each
     assert {read_log(log).end for log in project.folder.glob("outputs/paper/logs/**/*.log")} == {"done"}
 
 
@@ -75,25 +76,45 @@ def requeued(job: Job, log: Path) -> None:
     subprocess.run(["scontrol", "requeue", job.id], check=True)
 
 
-def test_jobs_that_are_stopped_go_on_to_the_same_numbers(untrained: Project, undisturbed: Project) -> None:
-    happens: dict[str, Callable[[Job, Path], None]] = dict(
-        zip(CORRUPTIONS, (cancelled, killed, requeued), strict=True)
-    )
-    logs = {name: untrained.folder / f"outputs/paper/logs/train/tiny/digits-{name}.log" for name in happens}
+Happens = Callable[[Job, Path], None]
 
-    with Driver(untrained, "--until", "train") as driver:
 
-        def disturb() -> bool:
-            """Stop the jobs that have trained two whole epochs; whether all were."""
-            for name in list(happens):
-                job = driver.job(f"rule_train_wildcards_tiny_digits-{name}")
-                if job and logs[name].is_file() and "epoch 3 of" in logs[name].read_text():
-                    happens.pop(name)(job, logs[name])
+def finished_though(project: Project, happens: dict[tuple[str, str], Happens], *words: str) -> list[Job]:
+    """It ends well, though this happens to trainings (study, part) after two epochs. Gives its jobs."""
+    with Driver(project, *words) as driver:
+
+        def happened() -> bool:
+            for study, part in list(happens):
+                job = driver.job(f"rule_train_wildcards_{study}_{part}")
+                for log in project.folder.glob(f"outputs/*/logs/train/{study}/{part}.log") if job else ():
+                    if "epoch 3 of" in log.read_text():
+                        happens.pop((study, part))(job, log)
             return not happens
 
-        driver.until(disturb)
+        driver.until(happened)
         driver.finish()
-        jobs = driver.jobs()
+        return driver.jobs()
+
+
+def test_the_demo_goes_on_to_the_same_numbers(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Two artefacts, from nothing to table and figure, though one training is cancelled and one killed."""
+    local, on_slurm = (new_demo(tmp_path_factory.mktemp(name)) for name in ("local", "on_slurm"))
+    local.run("table_1", "figure_4")
+    happens = {("table_1", "digits"): cancelled, ("figure_4", "digits_n"): killed}
+    jobs = finished_though(for_cluster(on_slurm), happens, "table_1", "figure_4")
+
+    trained = [job.state for job in jobs if "rule_train" in job.what]
+    assert sorted(trained) == ["CANCELLED", "COMPLETED", "COMPLETED", "FAILED"]
+    assert {job.state for job in jobs if "rule_train" not in job.what} == {"COMPLETED"}
+    found = compare(local.folder / "outputs/demo", on_slurm.folder / "outputs/demo")
+    assert [kind for kind, files in found.items() if not files] == ["excerpts"]
+    assert {how for files in found.values() for how in files.values()} == {"equal"}
+
+
+def test_jobs_that_are_stopped_go_on_to_the_same_numbers(untrained: Project, undisturbed: Project) -> None:
+    parts = [("tiny", f"digits-{corruption}") for corruption in CORRUPTIONS]
+    happens = dict(zip(parts, (cancelled, killed, requeued), strict=True))
+    jobs = finished_though(untrained, happens, "--until", "train")
 
     pd.testing.assert_frame_equal(untrained.metrics(), undisturbed.metrics(), check_exact=True)
     assert {run["trained"].partition(" at ")[0] for run in untrained.runs()} == {"resumed"}

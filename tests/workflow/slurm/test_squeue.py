@@ -1,0 +1,120 @@
+"""What profiles/slurm/bin/squeue tells the executor plugin of jobs that Slurm has forgotten."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+SQUEUE = Path(__file__).parents[3] / "profiles/slurm/bin/squeue"
+FOR_THE_PLUGIN = ["--format=%i|%T", "--states=all", "--noheader", "--name", "lapwing_of_this_call"]
+SLURM = """#!/bin/sh
+cd "$(dirname "$0")"
+case "$*" in
+*--jobs*)
+    [ -e away ] && { echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1; }
+    for job; do :; done
+    grep -q "^$job|" known || { echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1; } ;;
+*--states=all*) [ -e broken ] && { echo 2 3; exit 1; }; cat listed ;;
+*) echo "$*" ;;
+esac
+"""
+
+
+@dataclass(frozen=True)
+class Slurm:
+    """A squeue that lists what it is told to list, and knows what it is told to know."""
+
+    folder: Path
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Call our squeue in front of this one."""
+        script = self.folder / "squeue"
+        script.write_text(SLURM)
+        script.chmod(0o755)
+        return subprocess.run(
+            [SQUEUE, *words],
+            cwd=self.folder,
+            env={"LAPWING_SQUEUE": str(script), "PATH": f"{self.folder}:/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def says(self, listed: str, known: str = "") -> list[str]:
+        """What the plugin hears when Slurm lists these jobs, and knows those too."""
+        self.listed(listed, known)
+        answer = self.ask(*FOR_THE_PLUGIN)
+        assert (answer.returncode, answer.stderr) == (0, "")
+        return answer.stdout.split()
+
+    def listed(self, listed: str, known: str = "") -> None:
+        """Make Slurm list these jobs, and know those too."""
+        (self.folder / "listed").write_text("".join(f"{job}\n" for job in listed.split()))
+        (self.folder / "known").write_text("".join(f"{job}\n" for job in [*listed.split(), *known.split()]))
+
+
+@pytest.fixture
+def slurm(tmp_path: Path) -> Slurm:
+    return Slurm(tmp_path)
+
+
+def test_what_slurm_lists_is_passed_on(slurm: Slurm) -> None:
+    assert slurm.says("") == []
+    assert slurm.says("1|RUNNING 2|PENDING") == ["1|RUNNING", "2|PENDING"]
+
+
+@pytest.mark.parametrize("state", ["PENDING", "RUNNING", "COMPLETING", "PREEMPTED", "NODE_FAIL"])
+def test_job_that_slurm_has_forgotten_failed(slurm: Slurm, state: str) -> None:
+    slurm.says(f"1|{state} 12|RUNNING")
+    assert slurm.says("12|RUNNING") == ["12|RUNNING", "1|ERROR"]
+    assert slurm.says("12|COMPLETED") == ["12|COMPLETED"]
+    assert not list(slurm.folder.glob(".snakemake/slurm_unfinished/*"))
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "OUT_OF_MEMORY"])
+def test_job_that_ended_is_not_spoken_of(slurm: Slurm, state: str) -> None:
+    slurm.says("1|RUNNING")
+    slurm.says(f"1|{state}")
+    assert slurm.says("") == []
+
+
+@pytest.mark.parametrize(
+    ("accounted", "said"),
+    [("COMPLETED", "COMPLETED"), ("CANCELLED by 0", "CANCELLED"), ("PREEMPTED", "ERROR"), ("", "ERROR")],
+)
+def test_accounting_knows_better(slurm: Slurm, accounted: str, said: str) -> None:
+    """What is not an end for the plugin is an error: the job is not there any more."""
+    sacct = slurm.folder / "sacct"
+    sacct.write_text(f"#!/bin/sh\necho '{accounted}'\n")
+    sacct.chmod(0o755)
+    slurm.says("1|RUNNING")
+    assert slurm.says("") == [f"1|{said}"]
+
+
+def test_job_that_is_only_not_listed_is_waited_for(slurm: Slurm) -> None:
+    slurm.says("1|RUNNING")
+    assert slurm.says("", known="1|RUNNING") == []
+    (slurm.folder / "away").touch()
+    assert slurm.says("") == []
+    (slurm.folder / "away").unlink()
+    assert slurm.says("1|RUNNING") == ["1|RUNNING"]
+    assert slurm.says("") == ["1|ERROR"]
+
+
+def test_queue_that_fails_lists_nothing(slurm: Slurm) -> None:
+    slurm.says("1|RUNNING")
+    (slurm.folder / "broken").touch()
+    failed = slurm.ask(*FOR_THE_PLUGIN)
+    assert (failed.returncode, failed.stdout) == (0, "")
+    (slurm.folder / "broken").unlink()
+    assert slurm.says("") == ["1|ERROR"]
+
+
+def test_answer_does_not_depend_on_the_notes(slurm: Slurm) -> None:
+    (slurm.folder / ".snakemake").touch()  # where a folder should be
+    assert slurm.says("1|RUNNING") == ["1|RUNNING"]
+
+
+def test_other_questions_go_to_slurm(slurm: Slurm) -> None:
+    assert slurm.ask("--me", "-o", "%i %k").stdout == "--me -o %i %k\n"
