@@ -3,94 +3,40 @@
     make same-numbers
 
 Two copies of the workflow in `outputs/same-numbers` share nothing, finished runs included. Every file that
-holds numbers is compared: equal byte by byte, equal in content (it may say when it was made, or how long
-training took), or not.
+holds numbers is compared (`benchmarks/same.py`). Ends with exit code 1 if anything differs, or if there is
+nothing of a kind.
 """
 
-import json
-import os
+import argparse
 import shutil
-import subprocess
 import sys
-import time
 from collections import Counter
-from pathlib import Path
 
-import pyarrow.parquet as pq
+from benchmarks.project import ROOT, WORKFLOW, new_project, run
+from benchmarks.same import compare, different
 
-from benchmarks.project import WORKFLOW, new_project
-from lapwing import files
-
-ROOT = Path(__file__).parent.parent
-NUMBERS = {
-    "prepared data": "data/*.safetensors",
-    "corrupted": "corrupted/**/*.safetensors",
-    "metrics": "runs/**/metrics.parquet",
-    "sources": "runs/**/sources.parquet",
-    "tables": "tables/*.csv",
-    "figures": "figures/*.png",
-}
-"""What is compared, below `outputs/demo`."""
+FOLDER = ROOT / "outputs" / "same-numbers"
 
 
-def main(folder: Path, words: list[str]) -> None:
+def main(artefacts: list[str]) -> None:
     """Run the demo twice, compare, and print; the exit code says whether all is equal."""
-    here, contained = folder / "here", folder / "in-containers"
+    here, contained = FOLDER / "here", FOLDER / "in-containers"
     for copy, options in ((here, []), (contained, ["--sdm", "apptainer"])):
-        print(f"{copy}: {run(copy, [*options, *words]):.0f} s", flush=True)
-    found = compare(here / "outputs/demo", contained / "outputs/demo")
+        shutil.rmtree(copy, ignore_errors=True)
+        new_project(ROOT, copy, WORKFLOW)
+        (copy / "containers").symlink_to(ROOT / "containers")
+        seconds = run(copy, [*artefacts, "--cores", "2", *options, "--config", "scale=demo"])
+        print(f"{copy}: {seconds:.0f} s", flush=True)
+    outputs = here / "outputs/demo", contained / "outputs/demo"
+    found = compare(*outputs)
     for kind, results in found.items():
         counts = ", ".join(f"{number} {how}" for how, number in Counter(results.values()).items())
         print(f"{kind}: {counts or 'none'}")
-    unequal = [name for results in found.values() for name, how in results.items() if how == "different"]
+    unequal = different(*outputs)
     sys.exit("\n".join(["Different:", *unequal]) if unequal or not all(found.values()) else 0)
 
 
-def run(folder: Path, words: list[str]) -> float:
-    """The workflow in a copy of this checkout that holds nothing made; gives seconds."""
-    shutil.rmtree(folder, ignore_errors=True)
-    new_project(ROOT, folder, WORKFLOW)
-    (folder / "containers").symlink_to(ROOT / "containers")
-    environment = {name: value for name, value in os.environ.items() if name != "SNAKEMAKE_OUTPUT_CACHE"}
-    begun = time.monotonic()
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--config", "scale=demo", *words]
-    subprocess.run(command, cwd=folder, env=environment, check=True)  # noqa: S603
-    return time.monotonic() - begun
-
-
-def compare(one: Path, other: Path) -> dict[str, dict[str, str]]:
-    """Kind of file → name → `equal`, `equal in content` or `different`; so is a file that only one has."""
-    return {
-        kind: {
-            str(name): how(one / name, other / name)
-            for name in sorted({path.relative_to(top) for top in (one, other) for path in top.glob(pattern)})
-        }
-        for kind, pattern in NUMBERS.items()
-    }
-
-
-def how(one: Path, other: Path) -> str:
-    """How two files compare."""
-    if not (one.is_file() and other.is_file()):
-        return "different"
-    if one.read_bytes() == other.read_bytes():
-        return "equal"
-    found = content(one)
-    return "equal in content" if found and found == content(other) else "different"
-
-
-def content(path: Path) -> str | None:
-    """The checked hash of what arrays or a table hold; a csv without measured times; of others None."""
-    if path.suffix == ".safetensors":
-        files.read_arrays(path)
-        return files.content_hash(path)
-    if path.suffix == ".parquet":
-        files.read_table(path)
-        return str(json.loads(pq.read_schema(path).metadata[b"lapwing"])["sha256"])
-    if path.suffix == ".csv":
-        return "\n".join(line for line in path.read_text().splitlines() if ",cost_of_" not in line)
-    return None
-
-
 if __name__ == "__main__":
-    main(ROOT / "outputs/same-numbers", sys.argv[1:])
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("artefacts", nargs="*", help="instead of all that the demo makes")
+    main(parser.parse_args().artefacts)

@@ -1,11 +1,11 @@
 """Time one LAP step against the plain reference, interleaved in one run on one thread.
 
-    python -m benchmarks.lap_step [rounds]
+    python -m benchmarks.lap_step [--rounds 15]
 
 Prints medians and the spread (10th to 90th percentile) in microseconds of process time, and the ratios.
 """
 
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -126,4 +126,6 @@ def main(rounds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 15)
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    main(parser.parse_args().rounds)

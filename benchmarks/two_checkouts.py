@@ -1,16 +1,15 @@
 """Checkouts that share one cache and one folder of finished runs, started together: what do they do twice?
 
-    OMP_NUM_THREADS=1 python -m benchmarks.two_checkouts [--trials 5] [--checkouts 2] [artefact …]
+    python -m benchmarks.two_checkouts [--trials 5] [--checkouts 2] [artefact …]
 
 Snakemake's cache between workflows has no lock: two that miss an entry at the same time both make it.
 Finished runs have one. Every trial begins with empty folders, at demo scale; a line says how many cached jobs
 were done more than once, how many runs were trained more than once, what is damaged in the cache, and which
-results differ. Ends with exit code 1 if a run was trained twice, or anything is damaged or differs.
+results differ (`benchmarks/same.py`). Ends with exit code 1 if a run was trained twice, or anything is
+damaged or differs.
 """
 
 import argparse
-import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -19,12 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.project import new_project
+from benchmarks.project import ROOT, new_project, screen_of, started
+from benchmarks.same import different
 from lapwing.datasets.raw import MANIFEST, look_at, read_manifest
 from lapwing.errors import UserError
-from lapwing.files import read_arrays, read_json, read_table
+from lapwing.files import read_arrays, read_json
 
-ROOT = Path(__file__).parent.parent
 CACHED = ("download", "prepare", "corrupt")
 
 
@@ -40,13 +39,19 @@ class Together:
 
     def said(self, folder: Path) -> str:
         """What Snakemake printed in a checkout."""
-        return Path(folder, "screen.log").read_text(encoding="utf-8")
+        return screen_of(folder).read_text(encoding="utf-8")
 
     @property
     def failed(self) -> list[str]:
         """The end of what those said that failed."""
         ended = zip(self.folders, self.codes, strict=True)
         return [self.said(folder)[-3000:] for folder, code in ended if code]
+
+    @property
+    def well(self) -> bool:
+        """All ended well, with the same results, no damage, and every run trained once."""
+        wrong = self.failed or self.differing() or self.damaged()
+        return not wrong and set(self.trained.values()) == {1}
 
     @property
     def done(self) -> Counter[str]:
@@ -91,41 +96,17 @@ class Together:
 
     def differing(self) -> list[str]:
         """The result files that are not the same in all checkouts."""
-        patterns = ("data/*", "corrupted/*/*/*", "runs/*/*/*.parquet", "results/*.parquet", "tables/*")
-        base = Path("outputs", self.scale)
-        names = {
-            str(path.relative_to(folder))
-            for folder in self.folders
-            for pattern in patterns
-            for path in folder.glob(f"{base}/{pattern}")
-            if not path.name.endswith("_runs.parquet")  # holds times
-        }
-        return sorted(name for name in names if not _same([folder / name for folder in self.folders]))
-
-
-def _same(paths: Sequence[Path]) -> bool:
-    if not all(path.is_file() for path in paths):
-        return False
-    if paths[0].suffix == ".parquet":  # the files say which of their runs were trained
-        tables = [read_table(path) for path in paths]
-        return all(table.equals(tables[0]) for table in tables)
-    return len({path.read_bytes() for path in paths}) == 1
+        first, *others = (folder / "outputs" / self.scale for folder in self.folders)
+        return sorted({name for other in others for name in different(first, other)})
 
 
 def start_together(folders: Sequence[Path], shared: Path, scale: str, words: Sequence[str] = ()) -> Together:
     """Start Snakemake in these checkouts at once, with a cache and a folder of finished runs in `shared`."""
     cache = shared / "cache"
     cache.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "snakemake", *words, "--cores", "1", "--cache"]
-    command += ["--config", f"scale={scale}", f"finished_runs={shared / 'finished'}"]
-    processes = []
-    for folder in folders:
-        source = folder / "src" if (folder / "src").is_dir() else ROOT / "src"
-        environment = {**os.environ, "PYTHONPATH": str(source), "SNAKEMAKE_OUTPUT_CACHE": str(cache)}
-        with Path(folder, "screen.log").open("wb") as screen:
-            processes.append(
-                subprocess.Popen(command, cwd=folder, env=environment, stdout=screen, stderr=screen)  # noqa: S603
-            )
+    words = [*words, "--cores", "1", "--cache"]
+    words += ["--config", f"scale={scale}", f"finished_runs={shared / 'finished'}"]
+    processes = [started(folder, words, cache) for folder in folders]
     return Together(folders, cache, scale, [process.wait() for process in processes])
 
 
@@ -161,8 +142,7 @@ def main() -> None:
             print(f"trial {number}, {time.monotonic() - start:.0f} s: {told(together)}", flush=True)
             for text in together.failed:
                 print(text, file=sys.stderr)
-            twice = max(together.trained.values(), default=0) != 1
-            bad += bool(together.failed or together.differing() or together.damaged()) or twice
+            bad += not together.well
     sys.exit(bad > 0)
 
 

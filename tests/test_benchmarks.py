@@ -1,9 +1,14 @@
 """Benchmarks run, and what they say about the studies comes from the studies."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 import torch
 
 from benchmarks import devices, resnet
+from benchmarks.same import compare, different
+from lapwing import files
 from lapwing.study_files import read_studies
 
 
@@ -48,3 +53,35 @@ def test_what_bfloat16_loses_is_printed_from_accuracies_better_than_chance(capsy
     printed = capsys.readouterr().out.splitlines()
     assert "on 1400 images" in printed[0]
     assert all(float(line.split()[1]) > 30 for line in printed[1:3])
+
+
+# -- whether two folders hold the same numbers -----------------------------------------------------------
+
+
+def outputs(folder: Path, value: float, cost: float, made_by: str) -> Path:
+    """A table of results with a time beside it, and one to look at."""
+    files.write_table(folder / "results" / "x.parquet", pd.DataFrame({"value": [value]}), {"by": made_by})
+    files.write_table(folder / "results" / "x_runs.parquet", pd.DataFrame({"seconds": [cost]}), {})
+    (folder / "tables").mkdir()
+    (folder / "tables" / "x.csv").write_text(f"ours,top_1,{value}\nours,lap,cost_of_run,{cost}\n")
+    return folder
+
+
+def test_measured_times_and_what_a_file_says_of_its_making_are_no_numbers(tmp_path):
+    one, other = outputs(tmp_path / "one", 0.5, 1, "one"), outputs(tmp_path / "other", 0.5, 2, "other")
+    assert different(one, other) == []
+    found = compare(one, other)
+    assert found["results"] == {"results/x.parquet": "equal in content"}
+    assert found["tables"] == {"tables/x.csv": "equal in content"}
+    assert compare(one, one)["results"] == {"results/x.parquet": "equal"}
+
+
+def test_another_number_and_a_file_that_one_has_differ(tmp_path):
+    one, other = outputs(tmp_path / "one", 0.5, 1, ""), outputs(tmp_path / "other", 0.6, 1, "")
+    (other / "figures").mkdir()
+    (other / "figures" / "x.png").touch()
+    assert different(one, other) == ["results/x.parquet", "tables/x.csv", "figures/x.png"]
+
+
+def test_nothing_is_not_the_same_as_nothing(tmp_path):
+    assert different(tmp_path, tmp_path) == ["nothing was made"]

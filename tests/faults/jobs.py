@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
@@ -63,6 +64,10 @@ class Job:
         """Weights and all else of each run's checkpoint after its last epoch."""
         return {path.name: dict(np.load(path)) for path in self.states_folder.glob("*.npz")}
 
+    def epochs(self) -> Counter[str]:
+        """How often each epoch of a run was finished, in all attempts."""
+        return Counter((self.states_folder / "epochs").read_text().splitlines())
+
     def trained(self) -> list[str]:
         """How each of the six runs came about."""
         return [run["trained"] for run in files.read_json(self.out("runs"))]
@@ -112,6 +117,12 @@ def is_done_as(undisturbed: Job, job: Job) -> None:
     np.testing.assert_equal(job.states(), undisturbed.states())
     assert not job.kept("checkpoint-*")
     assert not job.kept("part-*")
+
+
+def is_resumed_as(undisturbed: Job, job: Job) -> None:
+    """Do the job as before, with no epoch again that an attempt before has finished."""
+    is_done_as(undisturbed, job)
+    assert job.epochs() == undisturbed.epochs()
 
 
 @pytest.fixture(scope="session")

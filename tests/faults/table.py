@@ -1,9 +1,7 @@
 """The table of faults: what is done, what comes of it, and where that is tested.
 
 A test of this folder claims an outcome, `@pytest.mark.fault("F01", "what is done", "recovered")`, and
-asserts it; a fault may have several tests. `recovered`: the right result in the end. `refused`: an exit code
-other than 0, one sentence that names the thing, and nothing that counts as made. `waits`: it has to be
-stopped by hand; started again it gives the right result.
+asserts it; a fault may have several tests. What each outcome means stands in `INTRODUCTION`.
 """
 
 import importlib
@@ -17,9 +15,9 @@ PAGE = HERE.parent.parent / "docs" / "faults.md"
 
 FAULTS = [f"F{number:02}" for number in range(1, 51)]
 OUTCOMES = {
-    "recovered": "recovered",
+    "recovered": "recovered by itself",
+    "resumed": "recovered when started again",
     "refused": "refused clearly",
-    "waits": "waits until it is stopped and started again",
     "failed": "silent or unclear",
 }
 """From best to worst; a fault counts by the worst of its tests."""
@@ -27,10 +25,17 @@ OUTCOMES = {
 INTRODUCTION = """# Faults
 
 What machines, networks and files do to a long workflow, done on purpose by `make faults`, which writes
-this page. *Recovered*: the right result in the end. *Refused clearly*: an exit code other than 0, one
-sentence that names the thing, and nothing that counts as made. *Waits until it is stopped and started again*:
-it would wait for ever; interrupted (Ctrl-C) and started again it gives the right result. *Silent or unclear*:
-anything else. A fault that has several tests counts by its worst.
+this page.
+
+- *Recovered by itself*: the right result, and nobody had to do anything.
+- *Recovered when started again*: it was killed, or stopped with an exit code other than 0, and nothing
+  half-made counts as made. Once the cause is over the same call gives the right result, with no file to be
+  mended before; of the training only the epoch that was not finished is done again.
+- *Refused clearly*: an exit code other than 0, one sentence that names the thing, and nothing that counts as
+  made. What is named has to be mended, or waited for.
+- *Silent or unclear*: anything else.
+
+A fault that has several tests counts by its worst.
 """
 
 
@@ -67,9 +72,12 @@ def counts(cases: Iterable[Case]) -> Counter[str]:
 
 
 def summary(cases: Sequence[Case]) -> str:
-    """The counts in words."""
+    """The three counts in words."""
     number = counts(cases)
-    return ", ".join(f"{words} {number[outcome]}" for outcome, words in OUTCOMES.items())
+    by_itself, again = number["recovered"], number["resumed"]
+    recovered = f"recovered {by_itself + again} ({by_itself} by itself, {again} when started again)"
+    others = (f"{OUTCOMES[outcome]} {number[outcome]}" for outcome in ("refused", "failed"))
+    return ", ".join([recovered, *others])
 
 
 def page(cases: Sequence[Case]) -> str:

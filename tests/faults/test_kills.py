@@ -24,16 +24,16 @@ from tests.faults.happen import (
     little_memory,
     power_cut,
 )
-from tests.faults.jobs import STEPS, Job, is_done_as
+from tests.faults.jobs import STEPS, Job, is_done_as, is_resumed_as
 from tests.faults.outcomes import is_clear, refusal
 from tests.faults.workflows import (
     RESULTS,
     Disturbed,
     Untrained,
     finished_at,
-    gives,
     logs_of,
     on_slurm,
+    resumes,
     table_of,
     trained_once,
     without,
@@ -47,29 +47,29 @@ from tests.workflow.slurm.cluster import Driver, for_cluster
 SEEDS = [pytest.param(seed, marks=pytest.mark.slow_fault if seed > 1 else []) for seed in range(20)]
 
 
-@pytest.mark.fault("F13", "a training is killed in a random step", "recovered")
+@pytest.mark.fault("F13", "a training is killed in a random step", "resumed")
 @pytest.mark.parametrize("seed", SEEDS)
 def test_killed_in_a_random_step(job: Job, undisturbed: Job, seed: int) -> None:
     step = int(np.random.default_rng(seed).integers(1, STEPS + 1))
     assert job.run(partial(at_step, step, die)) == -signal.SIGKILL
     assert not job.made()
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
 
 
-@pytest.mark.fault("F13", "a training is killed between two of the runs that it has finished", "recovered")
+@pytest.mark.fault("F13", "a training is killed between two of the runs that it has finished", "resumed")
 def test_killed_between_two_finished_runs(job: Job, undisturbed: Job) -> None:
     """The others do not train on in other company: nothing of them is left to be trained."""
     assert job.run(partial(at_sync, "run.json", 2, die)) == -signal.SIGKILL
     assert len(job.kept("seed=*")) == 1
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
     assert job.trained() == ["found finished", *["resumed at epoch 4"] * 2, *["now"] * 3]
 
 
-@pytest.mark.fault("F14", "a training is killed while it writes a checkpoint", "recovered")
+@pytest.mark.fault("F14", "a training is killed while it writes a checkpoint", "resumed")
 def test_killed_in_a_checkpoint(job: Job, undisturbed: Job) -> None:
     assert job.run(partial(at_sync, "checkpoint", 3, die)) == -signal.SIGKILL
     assert len(job.kept("part-*-checkpoint-*")) == 1
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
     assert job.trained() == ["resumed at epoch 2"] * 3 + ["now"] * 3
 
 
@@ -79,54 +79,54 @@ def ends_in_order(job: Job, undisturbed: Job, number: signal.Signals) -> None:
     is_clear(job.screen, f"stopped by {number.name}")
     assert not job.made()
     assert not job.kept("part-*")
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
     assert job.trained() == ["resumed at epoch 2"] * 3 + ["now"] * 3
 
 
-@pytest.mark.fault("F15", "a job is asked to end (SIGTERM), with time to do so", "recovered")
+@pytest.mark.fault("F15", "a job is asked to end (SIGTERM), with time to do so", "resumed")
 def test_job_gets_sigterm(job: Job, undisturbed: Job) -> None:
     ends_in_order(job, undisturbed, signal.SIGTERM)
 
 
-@pytest.mark.fault("F16", "a job is interrupted (Ctrl-C)", "recovered")
+@pytest.mark.fault("F16", "a job is interrupted (Ctrl-C)", "resumed")
 def test_job_gets_sigint(job: Job, undisturbed: Job) -> None:
     ends_in_order(job, undisturbed, signal.SIGINT)
 
 
-@pytest.mark.fault("F19", "a job has too little memory", "refused")
+@pytest.mark.fault("F19", "a job has too little memory", "resumed")
 def test_too_little_memory(job: Job, undisturbed: Job) -> None:
     assert job.run(little_memory) == 1
     is_clear(job.screen, "memory is used up; grant the job more")
     assert not job.made()
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
 
 
-@pytest.mark.fault("F19", "the kernel kills a job for its memory", "recovered")
+@pytest.mark.fault("F19", "the kernel kills a job for its memory", "resumed")
 def test_killed_for_memory(job: Job, undisturbed: Job) -> None:
     """The kernel leaves a job no time to say anything: its next attempt does."""
     assert job.run(partial(at_step, 50, die)) == -signal.SIGKILL
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
     assert "the attempt before said no end: it was killed, perhaps for want of memory" in job.log
 
 
-@pytest.mark.fault("F20", "the GPU fails in the middle of a training", "recovered")
+@pytest.mark.fault("F20", "the GPU fails in the middle of a training", "resumed")
 def test_gpu_fails(job: Job, undisturbed: Job) -> None:
     error = RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported late")
     assert job.run(partial(at_step, 50, partial(fail, error))) == 1
     is_clear(job.screen, "the GPU failed (CUDA error: unspecified launch failure); start again")
     assert not job.made()
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
     assert job.trained() == ["resumed at epoch 2"] * 3 + ["now"] * 3
 
 
 # -- power -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault("F22", "the power goes, and with it all that was not synced to the disk", "recovered")
+@pytest.mark.fault("F22", "the power goes, and with it all that was not synced to the disk", "resumed")
 @pytest.mark.parametrize("when", [partial(at_step, 55), partial(at_step, 130), partial(at_sync, "runs", 1)])
 def test_power_goes(job: Job, undisturbed: Job, when: partial[None]) -> None:
     assert job.run(partial(power_cut, job.folder, when)) == -signal.SIGKILL
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
     assert not job.kept("damaged-*")
 
 
@@ -169,28 +169,28 @@ def ended_by(untrained: Untrained, number: signal.Signals) -> None:
     is_clear(printed, f"stopped by {number.name}")
     logs = [read_log(path) for path in project.folder.glob("outputs/paper/logs/train/*/*.log")]
     assert {log.end for log in logs if log} == {"stopped"}
-    gives(project, metrics)
+    resumes(project, metrics)
 
 
 @pytest.mark.slow_fault
-@pytest.mark.fault("F15", "the workflow and its jobs are asked to end (scancel)", "recovered")
+@pytest.mark.fault("F15", "the workflow and its jobs are asked to end (scancel)", "resumed")
 def test_all_get_sigterm(untrained: Untrained) -> None:
     ended_by(untrained, signal.SIGTERM)
 
 
 @pytest.mark.slow_fault
-@pytest.mark.fault("F16", "the workflow and its jobs are interrupted (Ctrl-C)", "recovered")
+@pytest.mark.fault("F16", "the workflow and its jobs are interrupted (Ctrl-C)", "resumed")
 def test_all_get_sigint(untrained: Untrained) -> None:
     ended_by(untrained, signal.SIGINT)
 
 
 @pytest.mark.slow_fault
-@pytest.mark.fault("F17", "the workflow is killed, its jobs go on, and it is started again", "recovered")
+@pytest.mark.fault("F17", "the workflow is killed, its jobs go on, and it is started again", "resumed")
 def test_orphan_goes_on(untrained: Untrained) -> None:
     """The jobs of the second workflow wait for those of the first, and train nothing."""
     project, metrics = untrained
     killed(project, "train", "at_step(10, lose_driver)")
-    gives(project, metrics)
+    resumes(project, metrics)
     trained_once(project)
     for text in logs_of(project):
         orphan, second = re.findall(r"job begun on \S+, process (\d+)", text)
@@ -213,32 +213,30 @@ def test_job_is_requeued(untrained: Untrained) -> None:
 
 
 @pytest.mark.slow_fault
-@pytest.mark.fault("F21", "all is killed when a job has ended and the workflow does not know", "recovered")
+@pytest.mark.fault("F21", "all is killed when a job has ended and the workflow does not know", "resumed")
 def test_killed_before_the_bookkeeping(untrained: Untrained) -> None:
     project, metrics = untrained
     killed(project, "train", "at_end(partial(all_get, SIGKILL))")
-    before = finished_at(project)
-    assert before
-    gives(project, metrics)
-    assert finished_at(project).items() >= before.items()
+    assert finished_at(project)
+    resumes(project, metrics)
 
 
 @pytest.mark.slow_fault
-@pytest.mark.fault("F23", "all is killed while results are put together", "recovered")
+@pytest.mark.fault("F23", "all is killed while results are put together", "resumed")
 def test_killed_in_aggregation(made: Project) -> None:
     table, metrics = table_of(made), without(made, *RESULTS)
     killed(made, "aggregate", "at_sync('tiny_sources.parquet', 1, partial(all_get, SIGKILL))")
     assert [path.name for path in made.folder.glob("outputs/paper/results/[!p]*")] == ["tiny.parquet"]
-    gives(made, metrics, "tiny")
+    resumes(made, metrics, "tiny")
     assert table_of(made) == table
 
 
 @pytest.mark.slow_fault
-@pytest.mark.fault("F24", "all is killed while a notebook runs", "recovered")
+@pytest.mark.fault("F24", "all is killed while a notebook runs", "resumed")
 def test_killed_in_a_notebook(made: Project) -> None:
     table, metrics = table_of(made), without(made, *RESULTS)
     half_run = "outputs/paper/notebooks/half-run-tiny.ipynb"
     killed(made, "present", f"when_there({half_run!r}, partial(all_get, SIGKILL))")
     assert [path.name for path in made.folder.glob("outputs/paper/notebooks/*")] == ["half-run-tiny.ipynb"]
-    gives(made, metrics, "tiny")
+    resumes(made, metrics, "tiny")
     assert table_of(made) == table

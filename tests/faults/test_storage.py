@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from tests.faults.happen import all_of, at_sync, disk_is_full, files_up_to, ordinary_user
-from tests.faults.jobs import Job, is_done_as
+from tests.faults.jobs import Job, is_resumed_as
 from tests.faults.outcomes import files_in, is_clear
-from tests.faults.workflows import Disturbed, Untrained, gives
+from tests.faults.workflows import Disturbed, Untrained, gives, resumes
 from tests.workflow.conftest import Project, new_project
 from tests.workflow.test_damage import flip_a_byte, truncate
 
@@ -21,7 +21,7 @@ FULL = "No space left on device"
 # -- full ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault("F25", "the disk is full when a checkpoint is written", "refused")
+@pytest.mark.fault("F25", "the disk is full when a checkpoint is written", "resumed")
 def test_disk_full_in_a_checkpoint(job: Job, undisturbed: Job) -> None:
     """The checkpoint of the epoch before stays, and is gone on from when there is room."""
     assert job.run(partial(at_sync, "checkpoint", 3, disk_is_full)) == 1
@@ -29,35 +29,35 @@ def test_disk_full_in_a_checkpoint(job: Job, undisturbed: Job) -> None:
     is_clear(job.screen, f"{checkpoint} cannot be written: {FULL}")
     assert not job.made()
     assert not job.kept("part-*")
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
     assert job.trained() == ["resumed at epoch 2"] * 3 + ["now"] * 3
 
 
-@pytest.mark.fault("F25", "a checkpoint is larger than what is left of the disk", "refused")
+@pytest.mark.fault("F25", "a checkpoint is larger than what is left of the disk", "resumed")
 def test_checkpoint_too_large(job: Job, undisturbed: Job) -> None:
     assert job.run(partial(files_up_to, 10_000)) == 1
     is_clear(job.screen, "/checkpoint-seeds=2+4+8.safetensors cannot be written: ", "File too large")
     assert not job.made()
     assert {path.name for path in job.kept("*")} == {f"lock-seed={seed}" for seed in (2, 4, 8)}
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
 
 
-@pytest.mark.fault("F26", "the disk is full when results are written", "refused")
+@pytest.mark.fault("F26", "the disk is full when results are written", "resumed")
 @pytest.mark.parametrize("number", [1, 7], ids=["of a run", "of the part"])
 def test_disk_full_in_results(job: Job, undisturbed: Job, number: int) -> None:
     assert job.run(partial(at_sync, "metrics.parquet", number, disk_is_full)) == 1
     is_clear(job.screen, f"metrics.parquet cannot be written: {FULL}")
     assert not job.made()
     assert len(job.kept("seed=*")) == number - 1
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
 
 
-@pytest.mark.fault("F25", "the disk is full when a checkpoint is written, and for the log too", "refused")
+@pytest.mark.fault("F25", "the disk is full when a checkpoint is written, and for the log too", "resumed")
 def test_disk_full_in_a_checkpoint_and_the_log(job: Job, undisturbed: Job) -> None:
     disk_full_for_the_log_too(job, undisturbed, "checkpoint")
 
 
-@pytest.mark.fault("F26", "the disk is full when results are written, and for the log too", "refused")
+@pytest.mark.fault("F26", "the disk is full when results are written, and for the log too", "resumed")
 def test_disk_full_in_results_and_the_log(job: Job, undisturbed: Job) -> None:
     disk_full_for_the_log_too(job, undisturbed, "metrics.parquet")
 
@@ -71,13 +71,13 @@ def disk_full_for_the_log_too(job: Job, undisturbed: Job, name: str) -> None:
     assert log.stat().st_size == size
     is_clear(job.screen, name, f"cannot be written: {FULL}")
     assert not job.made()
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
 
 
 # -- folders -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.fault("F27", "a folder that a training writes to is read-only", "refused")
+@pytest.mark.fault("F27", "a folder that a training writes to is read-only", "resumed")
 @pytest.mark.parametrize("name", ["finished", "out", "."], ids=["finished runs", "results", "all"])
 def test_read_only_folder(job: Job, undisturbed: Job, name: str) -> None:
     folder = job.folder / name
@@ -91,7 +91,7 @@ def test_read_only_folder(job: Job, undisturbed: Job, name: str) -> None:
         folder.chmod(0o755)
     is_clear(job.screen, f"{job.folder}", "Permission denied")
     assert files_in(folder) - {"job.log"} == before
-    is_done_as(undisturbed, job)
+    is_resumed_as(undisturbed, job)
 
 
 @pytest.mark.slow_fault
@@ -108,7 +108,7 @@ def test_read_only_outputs(project: Project) -> None:
 
 
 @pytest.mark.slow_fault
-@pytest.mark.fault("F28", "all is killed in the middle, and Snakemake's own notes are lost", "recovered")
+@pytest.mark.fault("F28", "all is killed in the middle, and Snakemake's own notes are lost", "resumed")
 def test_notes_are_lost(untrained: Untrained) -> None:
     """What is half-made is known by itself: a restart needs neither the notes nor a word to unlock."""
     project, metrics = untrained
@@ -116,7 +116,7 @@ def test_notes_are_lost(untrained: Untrained) -> None:
     code, printed = Disturbed(project.folder, "train", event).ended()
     assert code == -9, printed
     shutil.rmtree(project.folder / ".snakemake")
-    gives(project, metrics)
+    resumes(project, metrics)
 
 
 # -- the cache between workflows -----------------------------------------------------------------------
@@ -176,7 +176,7 @@ def test_result_is_seen_late(project: Project) -> None:
 
 
 @pytest.mark.slow_fault
-@pytest.mark.fault("F31", "a result is seen later than Snakemake waits", "recovered")
+@pytest.mark.fault("F31", "a result is seen later than Snakemake waits", "resumed")
 def test_result_is_seen_too_late(project: Project) -> None:
     code, printed = Disturbed(project.folder, "prepare", "seen_late(6)").ended(DATA, "--latency-wait", "1")
     assert code == 1, printed

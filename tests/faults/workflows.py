@@ -104,6 +104,13 @@ def trained_once(project: Project) -> None:
     assert len(finished_at(project)) == len(project.runs())
 
 
+def resumes(project: Project, metrics: pd.DataFrame, *words: str) -> None:
+    """It gives these metrics, and no run again that was finished."""
+    before = finished_at(project)
+    gives(project, metrics, *words)
+    assert finished_at(project).items() >= before.items()
+
+
 def gives(project: Project, metrics: pd.DataFrame, *words: str) -> None:
     """The workflow, run until all is trained or as the words say, gives these metrics bit for bit."""
     project.run(*(words or ("--until", "train")))

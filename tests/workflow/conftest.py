@@ -14,11 +14,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from benchmarks.project import ROOT, RULES, WORKFLOW
+from benchmarks.project import new_project as copied
 from lapwing.files import read_json
 from lapwing.study import merged
 from tests.test_study import TINY
-
-ROOT = Path(__file__).parent.parent.parent
 
 STUDY: dict[str, Any] = merged(
     TINY,
@@ -107,15 +107,17 @@ class Project:
 
 def new_project(folder: Path, study: Mapping[str, Any] = STUDY) -> Project:
     """A project in an empty folder."""
-    for name in ("Snakefile", "rules", "scripts", "notebooks", "profiles", "published"):
-        source = ROOT / name
-        copy = shutil.copytree if source.is_dir() else shutil.copy
-        copy(source, folder / name)
+    copied(ROOT, folder, RULES)
     (folder / "config.yaml").write_text(yaml.safe_dump({"scale": "paper", "data": {"offline": True}}))
     (folder / "studies").mkdir()
     project = Project(folder)
     project.write_study(study)
     return project
+
+
+def new_demo(folder: Path) -> Project:
+    """A project with the repository's own studies and settings, at demo scale."""
+    return Project(copied(ROOT, folder, WORKFLOW))
 
 
 @pytest.fixture

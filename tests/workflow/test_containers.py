@@ -8,13 +8,15 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 from packaging.markers import Marker
+from packaging.utils import canonicalize_name
 
-from benchmarks.containers import compare
+from benchmarks.same import compare
 from lapwing import __version__
 from lapwing.code import PLANNED_BY, Code, check_planned_by_same, say_who_plans
 from lapwing.errors import UserError
@@ -70,8 +72,32 @@ def test_a_container_holds_the_versions_of_the_workflow(stage):
     assert locked(f"{stage}.lock.txt") <= locked("workflow.txt")
 
 
-def test_data_are_made_without_pytorch():
-    assert not any(pin.startswith(("torch==", "nvidia-")) for pin in locked("data.lock.txt"))
+@pytest.mark.parametrize("stage", ["data", "present"])
+def test_only_training_and_texts_take_pytorch(stage):
+    assert not any(pin.startswith(("torch==", "nvidia-")) for pin in locked(f"{stage}.lock.txt"))
+
+
+HIDE = """
+import sys
+
+class Hidden:
+    def find_spec(name, *_):
+        if name in {hidden}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+
+sys.meta_path.insert(0, Hidden)
+"""
+
+
+@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "text"])
+def test_a_stage_needs_nothing_that_its_lock_does_not_hold(stage):
+    """What the image's own test imports can be imported here where everything else is hidden."""
+    held = {"lapwing", *(pin.partition("==")[0] for pin in locked(f"{stage}.lock.txt"))}
+    there = {name: {canonicalize_name(one) for one in of} for name, of in packages_distributions().items()}
+    hidden = [name for name, distributions in there.items() if not distributions & held]
+    [code] = re.findall('python -c "(.*)"', (ROOT / "containers" / f"{stage}.def").read_text())
+    assert "snakemake" in hidden
+    subprocess.run([sys.executable, "-c", HIDE.format(hidden=hidden) + code], check=True)
 
 
 # -- which images are out of date --------------------------------------------------------------------
@@ -154,24 +180,87 @@ def test_a_checkout_that_apptainer_cannot_be_shown_is_named(makeable, pretended)
     assert done.stderr == expected
 
 
+def test_the_image_of_kubernetes_knows_its_commit():
+    """Runs record it; there is neither git nor a checkout in a pod."""
+    text = (ROOT / "profiles/kubernetes/Dockerfile").read_text()
+    assert re.search(r"^ARG COMMIT$", text, re.MULTILINE)
+    assert re.search(r"^ENV .*LAPWING_COMMIT=\$COMMIT$", text, re.MULTILINE)
+    assert "--build-arg COMMIT=" in text
+
+
+def test_a_machine_without_flock_is_told_before_anything_is_made(makeable, pretended):
+    shutil.copy(ROOT / "containers/build.sh", makeable / "containers")
+    for name in ("sh", "dirname", "date"):
+        (pretended / name).symlink_to(shutil.which(name))
+    done = subprocess.run(
+        ["sh", "containers/build.sh", "data"],
+        cwd=makeable,
+        env={"PATH": str(pretended), "PYTHON": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert done.stderr == "lapwing: There is no flock; it is in the package util-linux.\n"
+    assert not (makeable / "containers/.build").exists()
+
+
 # -- another Lapwing than the one that planned -------------------------------------------------------
 
 
-OTHER = Code("0" * 64, "laptop", "/home/me/with: a colon/lapwing")
+OTHER = Code("0" * 64, 10**18, 7, "laptop", "/home/me/with: a colon/lapwing")
 
 
 def test_a_job_of_the_same_code_runs_wherever_it_lies():
     environment: dict[str, str] = {}
     say_who_plans(environment)
     check_planned_by_same(environment)
-    elsewhere = Code(Code.here().digest, "node7", "/opt/lapwing")
+    elsewhere = replace(OTHER, digest=Code.here().digest)
     check_planned_by_same({PLANNED_BY: str(elsewhere), "SINGULARITY_CONTAINER": "containers/train.sif"})
     check_planned_by_same({})
 
 
-def test_code_that_is_edited_in_place_is_the_same():
+def before_an_edit() -> Code:
+    """This code as a login node planned with it, before somebody edited it there."""
     own = Code.here()
-    check_planned_by_same({PLANNED_BY: str(Code("0" * 64, own.host, own.folder))})
+    return replace(own, digest="0" * 64, changed=own.changed - 1, host="login1")
+
+
+def test_code_that_is_edited_in_place_is_the_same_on_every_machine_that_shares_it():
+    check_planned_by_same({PLANNED_BY: str(before_an_edit())})
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        {"number": Code.here().number + 1},
+        {"folder": "/home/me/other"},
+        {"changed": Code.here().changed},  # of a cloned machine: the same folder and number
+    ],
+    ids=["copy", "other folder", "clone"],
+)
+def test_a_copy_on_another_machine_is_refused(copy):
+    with pytest.raises(UserError, match="which planned this job; install the same on both"):
+        check_planned_by_same({PLANNED_BY: str(replace(before_an_edit(), **copy))})
+
+
+def test_an_edit_is_seen_as_one(makeable):
+    """Also where an editor writes aside and renames."""
+
+    def here() -> Code:
+        words = ["-c", "from lapwing.code import Code; print(Code.here())"]
+        return Code.read(answer(makeable / ".venv/bin/python", *words, folder=makeable).strip())
+
+    before, edited = here(), makeable / "src/lapwing/plan.py"
+    assert Path(before.folder) == makeable / "src/lapwing"
+    edited.with_suffix(".new").write_text(edited.read_text() + "# more\n")
+    edited.with_suffix(".new").replace(edited)
+    assert here().digest != before.digest
+    assert here().is_edited(before)
+    shutil.copytree(makeable / "src/lapwing", makeable / "copy")
+    shutil.rmtree(makeable / "src/lapwing")
+    (makeable / "copy").rename(makeable / "src/lapwing")
+    assert not here().is_edited(before)
 
 
 def test_another_machine_says_which_two_differ():

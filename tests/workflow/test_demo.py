@@ -1,7 +1,6 @@
 """`make demo-all` on stand-in data: few jobs, everything made, and the direction that LAP promises."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -9,7 +8,7 @@ import pytest
 import yaml
 
 from lapwing.study_files import read_studies
-from tests.workflow.conftest import ROOT, Project, new_project
+from tests.workflow.conftest import ROOT, Project, new_demo
 
 pytestmark = pytest.mark.workflow
 
@@ -22,10 +21,7 @@ EVERYTHING = ("--config", "demo=[]")
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The repository's own studies and settings: every artefact, made at demo scale."""
-    project = new_project(tmp_path_factory.mktemp("demo"))
-    shutil.rmtree(project.folder / "studies")
-    shutil.copytree(ROOT / "studies", project.folder / "studies")
-    shutil.copy(ROOT / "config.yaml", project.folder / "config.yaml")
+    project = new_demo(tmp_path_factory.mktemp("demo"))
     assert project.planned()["train"] <= 20  # a first look
     assert project.planned(*EVERYTHING)["train"] <= 60
     project.run(*EVERYTHING)

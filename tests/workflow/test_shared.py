@@ -1,14 +1,13 @@
 """Checkouts that share a cache and a folder of finished runs, and artefacts that share studies."""
 
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from benchmarks.two_checkouts import start_together
 from lapwing.study_files import read_studies
-from tests.workflow.conftest import ROOT, new_project
+from tests.workflow.conftest import new_demo, new_project
 
 pytestmark = pytest.mark.workflow
 
@@ -35,9 +34,7 @@ def test_two_checkouts_started_together_train_no_run_twice_and_damage_nothing(tm
 
 @pytest.mark.parametrize("artefact", ["figure_4", "table_1_ranking"])
 def test_one_artefact_trains_the_runs_of_its_studies_and_no_other(tmp_path: Path, artefact: str) -> None:
-    project = new_project(tmp_path)
-    shutil.rmtree(project.folder / "studies")
-    shutil.copytree(ROOT / "studies", project.folder / "studies")
+    project = new_demo(tmp_path)
     text = project.run(artefact, "--dry-run", "--config", "scale=demo")
     trained = set(re.findall(r"^rule train:.*?wildcards: study=(\w+),", text, re.MULTILINE | re.DOTALL))
     studies = read_studies(project.folder / "studies", "demo").values()
