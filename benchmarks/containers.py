@@ -4,8 +4,8 @@
     python -m benchmarks.containers --slurm     the containers on the cluster that this machine is of
 
 Two copies of the workflow in `outputs/same-numbers` share nothing, finished runs included. Every file that
-holds numbers is compared (`benchmarks/same.py`). Ends with exit code 1 if anything differs, or if there is
-nothing of a kind.
+holds numbers is compared (`benchmarks/same.py`). Ends with exit code 1 if anything differs, or if the whole
+demo left nothing of a kind.
 """
 
 import argparse
@@ -36,7 +36,8 @@ def main(artefacts: list[str], where: list[str]) -> None:
         counts = ", ".join(f"{number} {how}" for how, number in Counter(results.values()).items())
         print(f"{kind}: {counts or 'none'}")
     unequal = different(*outputs)
-    sys.exit("\n".join(["Different:", *unequal]) if unequal or not all(found.values()) else 0)
+    missing = [] if artefacts else [kind for kind, results in found.items() if not results]
+    sys.exit("\n".join(["Different, or not made:", *unequal, *missing]) if unequal or missing else 0)
 
 
 if __name__ == "__main__":

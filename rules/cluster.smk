@@ -30,8 +30,9 @@ JOBS_OF_A_GROUP = 10  # at most: as profiles/slurm says of corruptions; the resu
 
 
 def minutes_in_group(amount):
-    """The same for the jobs of a group, which together ask for no more than one job may."""
-    return minutes(amount, plan.settings.slurm.max_minutes // JOBS_OF_A_GROUP)
+    """The same for the jobs of a group; later attempts too ask together for no more than one job may."""
+    most = plan.settings.slurm.max_minutes
+    return minutes(amount, min(most, max(amount, most // JOBS_OF_A_GROUP)))
 
 
 def slurm_resources(gpus=0):
@@ -53,18 +54,17 @@ def slurm_resources(gpus=0):
     return {name: value for name, value in resources.items() if value}
 
 
-def put_our_squeue_first():
-    """Slurm's executor plugin asks `squeue`; ours also speaks of the jobs that Slurm has forgotten."""
-    ours = Path("profiles/slurm/bin/squeue").absolute()
-    slurms = os.environ.get("LAPWING_SQUEUE") or shutil.which("squeue")
-    if slurms and shutil.which("squeue") != str(ours):
-        os.environ |= {
-            "LAPWING_SQUEUE": slurms,
-            "PATH": os.pathsep.join([str(ours.parent), *os.get_exec_path()]),
-        }
+def put_our_commands_first():
+    """Slurm's executor plugin asks `squeue` and `sacct`; ours make it lose no job, and wait for none that is gone."""
+    ours = Path("profiles/slurm/bin")
+    folders = [folder for folder in os.get_exec_path() if not folder.endswith(str(ours))]  # of another checkout too
+    slurms = {name: shutil.which(name, path=os.pathsep.join(folders)) for name in ("squeue", "sacct")}
+    if slurms["squeue"]:
+        os.environ |= {f"LAPWING_{name.upper()}": path or "" for name, path in slurms.items()}
+        os.environ["PATH"] = os.pathsep.join([str(ours.absolute()), *folders])
 
 
-put_our_squeue_first()
+put_our_commands_first()
 
 
 on_cpus = slurm_resources()

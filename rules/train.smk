@@ -3,7 +3,7 @@ from lapwing.training.origin import gpus_here
 # Jobs on this machine take its GPU in turn, where each core would bring one: `--resources jobs_on_gpu=4` lets four share
 # it. Those on a cluster do not count (`local`): its scheduler shows each a GPU of its own.
 on_this_gpu = {}
-if plan.settings.device != "cpu" and gpus_here():
+if plan.settings.device == "cuda" or (plan.settings.device == "auto" and (plan.settings.gpu or gpus_here())):
     on_this_gpu["jobs_on_gpu"] = 1
     workflow.global_resources.setdefault("jobs_on_gpu", 1)
 

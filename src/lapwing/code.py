@@ -66,7 +66,7 @@ def _digest_and_change(folder: Path) -> tuple[str, int]:
             continue
         content = path.read_bytes()
         sha.update(f"{name.as_posix()} {len(content)}\n".encode() + content)
-        changed = max(changed, path.stat().st_ctime_ns)
+        changed = max(changed, path.stat().st_ctime_ns, path.parent.stat().st_ctime_ns)  # of a deletion too
     return sha.hexdigest(), changed
 
 

@@ -195,7 +195,9 @@ def write_arrays(path: Path, arrays: Mapping[str, Array | Streamed], about: Abou
             safetensors.numpy.save_file(whole, aside, metadata)
         except safetensors.SafetensorError as error:  # also where the disk is full
             raise OSError(f"{error}") from error
-        aside.chmod(mode)
+        if aside.stat().st_mode != mode:
+            with contextlib.suppress(OSError):  # not every file system can
+                aside.chmod(mode)
 
 
 def _as_stored(array: Array) -> Array:

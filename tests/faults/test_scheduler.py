@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -89,10 +90,13 @@ listed() {{ "$squeue" "$@" | grep -c RUNNING; }}
 begun() {{ grep -L 'job done' '{folder}'/outputs/paper/logs/train/*/*.log | wc -l; }}
 if [ ! -e "$told" ] && [ "$(listed "$@")" -eq {trainings} ] && [ "$(begun)" -eq {trainings} ]
 then touch "$told"; fi
+"""
+UNTRUE = """
+told='{told}'
 if [ -e "$told" ] && [ "$(wc -l < "$told")" -lt {times} ]; then
-case "$*" in *--states=all*) now=$(date +%s); grep -qx "$now" "$told" || echo "$now" >> "$told" ;; esac
+case "$*" in *--name*) now=$(date +%s); grep -qx "$now" "$told" || echo "$now" >> "$told" ;; esac
 {answers}
-else exec "$squeue" "$@"; fi
+else exec {real} "$@"; fi
 """
 
 
@@ -103,34 +107,33 @@ class Queue(Disturbed):
     answers: str
     """A shell script; `$squeue` is the real one."""
     times: int
+    further: Sequence[str] = ()
+    """Commands of Slurm that answer the same meanwhile."""
 
     def environment(self) -> dict[str, str]:
-        """That of the project, with another `squeue` before the real one."""
-        script = self.folder / "queue" / "squeue"
-        script.parent.mkdir(exist_ok=True)
-        script.write_text(
-            QUEUE.format(
-                squeue=shutil.which("squeue"),
-                folder=self.folder,
-                told=self.folder / TOLD,
-                trainings=TRAININGS,
-                times=self.times,
-                answers=self.answers,
-            )
-        )
-        script.chmod(0o755)
+        """That of the project, with other commands before the real ones."""
+        folder, told, squeue = self.folder / "queue", self.folder / TOLD, shutil.which("squeue")
+        folder.mkdir(exist_ok=True)
+        begin = QUEUE.format(squeue=squeue, folder=self.folder, told=told, trainings=TRAININGS)
+        for name in ("squeue", *self.further):
+            real, script = shutil.which(name), folder / name
+            untrue = UNTRUE.format(told=told, times=self.times, answers=self.answers, real=real)
+            script.write_text((begin if name == "squeue" else "#!/bin/sh") + untrue)
+            script.chmod(0o755)
         usual = super().environment()
-        return {**usual, "PATH": f"{script.parent}:{usual['PATH']}"}
+        return {**usual, "PATH": f"{folder}:{usual['PATH']}"}
 
     def told(self) -> int:
         """How often the workflow asked and it told an untruth."""
         return len((self.folder / TOLD).read_text().splitlines())
 
 
-def says(answers: str, untrained: Untrained, times: int = 2, event: str = UNTIL_TOLD) -> list[Job]:
+def says(
+    answers: str, untrained: Untrained, *further: str, times: int = 2, event: str = UNTIL_TOLD
+) -> list[Job]:
     """The workflow on Slurm gives the right numbers, though the queue says this; gives the training jobs."""
     project, metrics = untrained
-    queue = Queue(for_cluster(project).folder, "train", event, answers, times)
+    queue = Queue(for_cluster(project).folder, "train", event, answers, times, further)
     with Driver(queue, "--until", "train") as driver:
         driver.finish()
         jobs = trainings(driver)
@@ -155,7 +158,7 @@ def test_queue_says_nothing(untrained: Untrained) -> None:
 @on_slurm
 def test_queue_fails(untrained: Untrained) -> None:
     answer = "echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1"
-    assert len(says(answer, untrained)) == TRAININGS
+    assert len(says(answer, untrained, "scontrol", "sacct")) == TRAININGS
 
 
 @pytest.mark.fault("F49", "the queue takes longer to answer than the workflow waits for it", "recovered")

@@ -386,6 +386,14 @@ def test_another_user_who_must_train_there_is_told_what_is_missing(everybodys):
 
 
 @pytest.mark.may_be_left_out
+def test_another_user_who_may_not_even_read_is_told_what_is_missing(everybodys):
+    finished = folder_of(everybodys, 0o755)
+    trained_by(FIRST, everybodys, umask=0o077)
+    with pytest.raises(UserError, match=f"Permission denied; if several users share {finished}, it must be"):
+        trained_by(SECOND, everybodys)
+
+
+@pytest.mark.may_be_left_out
 @pytest.mark.parametrize("umask", [0o022, 0o077])
 def test_the_users_of_a_group_go_on_where_the_other_ended(everybodys, monkeypatch, umask):
     finished = folder_of(everybodys, 0o2775)

@@ -257,6 +257,9 @@ def test_an_edit_is_seen_as_one(makeable):
     edited.with_suffix(".new").replace(edited)
     assert here().digest != before.digest
     assert here().is_edited(before)
+    before = here()
+    (makeable / "src/lapwing/methods/nls.py").unlink()
+    assert here().is_edited(before)
     shutil.copytree(makeable / "src/lapwing", makeable / "copy")
     shutil.rmtree(makeable / "src/lapwing")
     (makeable / "copy").rename(makeable / "src/lapwing")

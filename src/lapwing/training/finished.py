@@ -136,8 +136,14 @@ class FinishedRuns:
     # -- finished runs -----------------------------------------------------------------------------
 
     def read(self, seed: int) -> FinishedRun | None:
-        """A finished run that counts, or None; changes nothing, so it needs no lock and no right to write."""
-        for folder in self._places(seed):
+        """A finished run that counts, or None; changes nothing, so it needs no lock and no right to write.
+
+        Raises:
+            UserError: it may not be read.
+        """
+        with self._for_its_group():
+            places = self._places(seed)
+        for folder in places:
             with contextlib.suppress(*NOT_WHAT_WAS_WRITTEN):
                 run = self._read(folder, seed)
                 if self.counting.counts(run.about):
@@ -234,7 +240,8 @@ class FinishedRuns:
         Raises:
             UserError: nothing may be written there.
         """
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with self._for_its_group():
+            self.folder.parent.mkdir(parents=True, exist_ok=True)
         with shared_as(self.folder.parent), contextlib.ExitStack() as held:
             for seed in sorted(seeds):
                 file = held.enter_context(self._lock_file(seed))
@@ -245,12 +252,18 @@ class FinishedRuns:
             yield
 
     def _lock_file(self, seed: int) -> TextIO:
-        try:
+        with self._for_its_group():
             self.folder.mkdir(exist_ok=True)
             return (self.folder / f"lock-seed={seed}").open("a+")
+
+    @contextlib.contextmanager
+    def _for_its_group(self) -> Iterator[None]:
+        """Of what this user may not use, say how several users share a folder."""
+        try:
+            yield
         except PermissionError as error:
             raise UserError(
-                f"{error.filename} cannot be written: {error.strerror}; if several users share "
+                f"{error.filename} cannot be used: {error.strerror}; if several users share "
                 f"{self.folder.parent}, it must be made for a group (docs/reruns.md)."
             ) from error
 

@@ -1,4 +1,4 @@
-"""What profiles/slurm/bin/squeue tells the executor plugin of jobs that Slurm has forgotten."""
+"""What profiles/slurm/bin tells the executor plugin: of forgotten jobs, and where there is no answer."""
 
 import subprocess
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-SQUEUE = Path(__file__).parents[3] / "profiles/slurm/bin/squeue"
+COMMANDS = Path(__file__).parents[3] / "profiles/slurm/bin"
 FOR_THE_PLUGIN = ["--format=%i|%T", "--states=all", "--noheader", "--name", "lapwing_of_this_call"]
 SLURM = """#!/bin/sh
 cd "$(dirname "$0")"
@@ -27,15 +27,27 @@ class Slurm:
 
     folder: Path
 
-    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Call our squeue in front of this one."""
-        script = self.folder / "squeue"
-        script.write_text(SLURM)
-        script.chmod(0o755)
+    def command(self, name: str, script: str) -> None:
+        """Make one of Slurm's commands."""
+        path = self.folder / name
+        path.write_text(script)
+        path.chmod(0o755)
+
+    def ask(
+        self, *words: str, command: str = "squeue", accounting: bool = True
+    ) -> subprocess.CompletedProcess[str]:
+        """Call our command in front of this one."""
+        self.command("squeue", SLURM)
+        if not (self.folder / "sacct").exists():
+            self.command("sacct", "#!/bin/sh\nexit 1\n")
         return subprocess.run(
-            [SQUEUE, *words],
+            [COMMANDS / command, *words],
             cwd=self.folder,
-            env={"LAPWING_SQUEUE": str(script), "PATH": f"{self.folder}:/usr/bin:/bin"},
+            env={
+                "LAPWING_SQUEUE": str(self.folder / "squeue"),
+                "LAPWING_SACCT": str(self.folder / "sacct") if accounting else "",
+                "PATH": f"{COMMANDS if command == 'sacct' else self.folder}:/usr/bin:/bin",
+            },
             capture_output=True,
             text=True,
             check=False,
@@ -85,9 +97,7 @@ def test_job_that_ended_is_not_spoken_of(slurm: Slurm, state: str) -> None:
 )
 def test_accounting_knows_better(slurm: Slurm, accounted: str, said: str) -> None:
     """What is not an end for the plugin is an error: the job is not there any more."""
-    sacct = slurm.folder / "sacct"
-    sacct.write_text(f"#!/bin/sh\necho '{accounted}'\n")
-    sacct.chmod(0o755)
+    slurm.command("sacct", f"#!/bin/sh\necho '{accounted}'\n")
     slurm.says("1|RUNNING")
     assert slurm.says("") == [f"1|{said}"]
 
@@ -118,3 +128,23 @@ def test_answer_does_not_depend_on_the_notes(slurm: Slurm) -> None:
 
 def test_other_questions_go_to_slurm(slurm: Slurm) -> None:
     assert slurm.ask("--me", "-o", "%i %k").stdout == "--me -o %i %k\n"
+
+
+OF_ACCOUNTING = ["-X", "--noheader", "--starttime", "2026-01-01T00:00", "--endtime", "now", "--name", "call"]
+
+
+@pytest.mark.parametrize(("script", "said"), [("echo '1|RUNNING'", "1|RUNNING\n"), ("echo 1; exit 1", "")])
+def test_accounting_that_fails_lists_nothing(slurm: Slurm, script: str, said: str) -> None:
+    slurm.command("sacct", f"#!/bin/sh\n{script}\n")
+    asked = slurm.ask(*OF_ACCOUNTING, command="sacct")
+    assert (asked.returncode, asked.stdout) == (0, said)
+
+
+def test_without_accounting_the_queue_is_asked(slurm: Slurm) -> None:
+    slurm.listed("1|RUNNING")
+    assert slurm.ask(*OF_ACCOUNTING, command="sacct", accounting=False).stdout == "1|RUNNING\n"
+
+
+def test_other_questions_go_to_the_accounting(slurm: Slurm) -> None:
+    slurm.command("sacct", '#!/bin/sh\necho "$*"\n')
+    assert slurm.ask("-nu", "me", command="sacct").stdout == "-nu me\n"
