@@ -57,9 +57,8 @@ def slurm_resources(gpus=0):
 def put_our_commands_first():
     """Slurm's executor plugin asks `squeue` and `sacct`; ours make it lose no job, and wait for none that is gone."""
     ours = Path("profiles/slurm/bin")
-    folders = [
-        folder for folder in os.get_exec_path() if not folder.endswith(str(ours))
-    ]  # of another checkout too
+    # Those of another checkout, whose job this may be, are left out too.
+    folders = [folder for folder in os.get_exec_path() if not folder.endswith(str(ours))]
     slurms = {name: shutil.which(name, path=os.pathsep.join(folders)) for name in ("squeue", "sacct")}
     if slurms["squeue"]:
         os.environ |= {f"LAPWING_{name.upper()}": path or "" for name, path in slurms.items()}
