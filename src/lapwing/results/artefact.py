@@ -1,6 +1,6 @@
 """What an artefact of a study is: a table or figure that a reader looks at, and the cells behind it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -69,6 +69,11 @@ class Cell(Closed):
         axes = {key: value for key, value in values.items() if key not in apart}
         whole = {"metric": None, "seeds": (), **apart, "axes": axes}
         return validate(cls, whole, f"cell {axes}")
+
+
+def selected(cells: Iterable[Mapping[str, Any]]) -> list[Cell]:
+    """The cells that were asked for."""
+    return [cell for cell in map(Cell.read, cells) if cell.seeds]
 
 
 class NotComparable(Closed):

@@ -80,11 +80,20 @@ def check_results(tables: Mapping[str, Iterable[Path]], asked: Mapping[str, str]
             about = files.read_table_about(path)
             study = path.stem.removesuffix(ENDINGS[kind])
             expected = {"study": study, "kind": kind, "asked": asked[study]}
-            if {name: about.get(name) for name in expected} != expected:
-                raise UserError(
-                    f"{path} holds something else than the {kind} of {study} as it is asked for now; delete "
-                    f"it and start again, it will be made anew: rm {path}"
-                )
+            check_made_of(path, about, expected, f"the {kind} of {study} as it is")
+
+
+def check_made_of(path: Path, about: Mapping[str, Any], expected: Mapping[str, str], what: str) -> None:
+    """Refuse a file that does not say of itself what is expected.
+
+    Raises:
+        UserError: names the file, and the command that has it made anew.
+    """
+    if {name: about.get(name) for name in expected} != expected:
+        raise UserError(
+            f"{path} holds something else than {what} asked for now; delete it and start again, it will be "
+            f"made anew: rm {path}"
+        )
 
 
 def read_results(results: Iterable[str | Path]) -> pd.DataFrame:

@@ -17,8 +17,16 @@ from lapwing import files
 from lapwing.corruption.base import corrupt_inputs
 from lapwing.errors import UserError
 from lapwing.files import Array
-from lapwing.results.artefact import Cell
-from lapwing.results.collect import at_the_end, by_run, check_results, read_results, run_of, without_diverged
+from lapwing.results.artefact import Cell, selected
+from lapwing.results.collect import (
+    at_the_end,
+    by_run,
+    check_made_of,
+    check_results,
+    read_results,
+    run_of,
+    without_diverged,
+)
 
 ROLES = ("the most unreliable", "the median of the clean", "the least unreliable")
 
@@ -115,8 +123,7 @@ def excerpt(
     check_results({"sources": sources, "runs": runs}, asked)
     trained = read_results(runs)
     history = without_diverged(read_results(sources), trained)
-    selected = [cell for cell in map(Cell.read, cells) if cell.seeds]
-    seen = _seen(artefact, selected, history, trained, data, corrupted)
+    seen = _seen(artefact, selected(cells), history, trained, data, corrupted)
     _write(out, seen.excerpt() if seen else NOTHING, _made_of(artefact, cells, asked))
 
 
@@ -128,12 +135,8 @@ def check_excerpt(
     Raises:
         UserError: names the file, and the command that has it made anew.
     """
-    about, expected = files.read_about(path), _made_of(artefact, cells, asked)
-    if {name: about.get(name) for name in expected} != expected:
-        raise UserError(
-            f"{path} holds something else than the records of {artefact} as they are asked for now; "
-            f"delete it and start again, it will be made anew: rm {path}"
-        )
+    expected = f"the records of {artefact} as they are"
+    check_made_of(path, files.read_about(path), _made_of(artefact, cells, asked), expected)
 
 
 def read_excerpt(path: str | Path | None) -> Excerpt:

@@ -63,11 +63,6 @@ def read(cells: Cells) -> list[Cell]:
     return [Cell.read(cell) for cell in cells]
 
 
-def asked(cells: Cells) -> list[Cell]:
-    """The cells that were selected."""
-    return [cell for cell in read(cells) if cell.seeds]
-
-
 def of_cell(table: pd.DataFrame, cell: Cell, cells: Sequence[Cell]) -> pd.DataFrame:
     """The rows of a cell, among those of all cells of an artefact."""
     table = of_axes(table, cell.axes, cells)

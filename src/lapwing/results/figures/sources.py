@@ -13,11 +13,10 @@ from matplotlib.colors import Colormap, to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from lapwing.results.artefact import Artefact, Cell
+from lapwing.results.artefact import Artefact, Cell, selected
 from lapwing.results.collect import at_epoch_ends
 from lapwing.results.figures.panels import (
     Cells,
-    asked,
     grid,
     of_cell,
     read,
@@ -60,7 +59,7 @@ def source_history(artefact: Artefact, cells: Cells, sources: pd.DataFrame, scal
     A row of three panels per cell, corrupt sources marked. Where another figure or a table stands in the
     foreground, cells whose method counts no unreliability are left out beside those that do.
     """
-    chosen = asked(cells)
+    chosen = selected(cells)
     ends = at_epoch_ends(sources)
     found = [(cell, of_cell(ends, cell, chosen)) for cell in chosen]
     drawn = [(cell, history) for cell, history in found if len(history)]
