@@ -28,13 +28,13 @@ def run(log: Path, body: str) -> subprocess.CompletedProcess[str]:
 def killed_by(number: int, log: Path, body: str) -> tuple[int, str]:
     """The exit code and screen of a process that gets a signal once it works."""
     code = RUN.format(log=str(log), body=f"print('working'); {body}; import time; time.sleep(60)")
-    process = subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 60
-    while not (log.is_file() and "working" in log.read_text()):
-        assert time.monotonic() < end
-        time.sleep(0.01)
-    process.send_signal(number)
-    return process.wait(60), process.communicate()[1]
+    with subprocess.Popen([sys.executable, "-c", code], stderr=subprocess.PIPE, text=True) as process:
+        while not (log.is_file() and "working" in log.read_text()):
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        process.send_signal(number)
+        return process.wait(), process.communicate()[1]
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,30 @@ def test_second_signal_does_not_break_the_orderly_end(tmp_path: Path, number: si
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, removed.exists()) == (128 + signal.SIGTERM, True)
     assert done.stderr == f"lapwing: stopped by SIGTERM (see {path})\n"
+
+
+def test_signal_that_meets_a_finalizer_is_not_lost(tmp_path: Path) -> None:
+    """Python drops what is raised in one: an import runs one for each module, to let go of its lock."""
+    path = tmp_path / "job.log"
+    done = run(
+        path,
+        """import os, signal, time, weakref
+    class Lock: pass
+    def release(_):
+        os.kill(os.getpid(), signal.SIGTERM)
+    def release_late(_):
+        time.sleep(0.2)  # here it is raised again, and dropped again
+    first, second = Lock(), Lock()
+    seen = weakref.ref(first, release), weakref.ref(second, release_late)
+    del first
+    del second
+    time.sleep(60)""",
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr == f"lapwing: stopped by SIGTERM (see {path})\n"
+    said = read_log(path)
+    assert said is not None
+    assert (said.end, said.why) == ("stopped", "by SIGTERM")
 
 
 def test_signal_after_the_end_changes_nothing(tmp_path: Path) -> None:

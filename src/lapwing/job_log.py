@@ -64,6 +64,7 @@ def logged(path: str | Path) -> Iterator[None]:
         configure_logging(logging.INFO)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, _stop)
+        sys.unraisablehook = _stop_later
         log.info("job begun %s", _ours())
         if before is not None and before.end is None:
             log.info(
@@ -134,8 +135,21 @@ def _stop(number: int, frame: object) -> NoReturn:
     raise Stopped(number)
 
 
+def _stop_later(lost: "sys.UnraisableHookArgs") -> None:
+    """Raise again what was raised in a finalizer, where Python drops it and the job would go on, deaf.
+
+    An import ends in such a place for each module, so a signal in its midst may well meet one.
+    """
+    if isinstance(lost.exc_value, Stopped):
+        number = lost.exc_value.number
+        signal.signal(signal.SIGALRM, lambda *_: _stop(number, None))
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(lost)
+
+
 def _ignore_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)
 
 
