@@ -126,6 +126,21 @@ def test_signal_that_meets_a_finalizer_is_not_lost(tmp_path: Path) -> None:
     assert (said.end, said.why) == ("stopped", "by SIGTERM")
 
 
+def test_stop_that_other_code_makes_an_error_of_is_a_stop(tmp_path: Path) -> None:
+    """As NumPy does, on a signal in the midst of its import: "TypeError: expected a message argument"."""
+    path = tmp_path / "job.log"
+    done = run(
+        path,
+        """import os, signal
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except BaseException:
+        raise TypeError("expected a message argument") from None""",
+    )
+    assert done.returncode == 128 + signal.SIGTERM
+    assert done.stderr == f"lapwing: stopped by SIGTERM (see {path})\n"
+
+
 def test_signal_after_the_end_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "job.log"
     code = RUN.format(log=str(path), body="import os, signal")

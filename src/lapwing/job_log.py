@@ -37,11 +37,7 @@ TAIL = 8
 
 
 class Stopped(BaseException):
-    """The job was asked to end, by SIGTERM or SIGINT."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-        super().__init__(signal.Signals(number).name)
+    """The job was asked to end."""
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -62,28 +58,26 @@ def logged(path: str | Path) -> Iterator[None]:
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(line_buffering=True)  # what is printed stands where it was printed
         configure_logging(logging.INFO)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _stop)
-        sys.unraisablehook = _stop_later
-        log.info("job begun %s", _ours())
-        if before is not None and before.end is None:
-            log.info(
-                "the attempt before said no end: it was killed, perhaps for want of memory, "
-                "or still runs and its workflow was killed"
-            )
+        stop = _Stop()
         try:
+            log.info("job begun %s", _ours())
+            if before is not None and before.end is None:
+                log.info(
+                    "the attempt before said no end: it was killed, perhaps for want of memory, "
+                    "or still runs and its workflow was killed"
+                )
             check_planned_by_same()
             yield
-            _ignore_signals()
+            stop.ignore_signals()
             log.info("job done %s", _ours())
             for stream in (sys.stdout, sys.stderr):  # on a full disk the end of the process says nothing
                 stream.flush()
-        except Stopped as stopped:
-            _write(screen, f"lapwing: stopped by {stopped} (see {path})\n")
-            log.info("job stopped %s by %s", _ours(), stopped)
-            sys.exit(128 + stopped.number)
-        except Exception as error:
-            _ignore_signals()
+        except (Stopped, Exception) as error:
+            stop.ignore_signals()
+            if stop.asked:  # an extension module may make another error of what was raised in it
+                _write(screen, f"lapwing: stopped by {stop.asked.name} (see {path})\n")
+                log.info("job stopped %s by %s", _ours(), stop.asked.name)
+                sys.exit(128 + stop.asked)
             sentence = in_one_sentence(error)
             _write(screen, f"lapwing: {sentence} (the whole story: {path})\n")
             _write(file.fileno(), traceback.format_exc())
@@ -130,27 +124,36 @@ def _opened(path: Path) -> Iterator[tuple[TextIO, "JobLog | None"]]:
         kept.unlink(missing_ok=True)
 
 
-def _stop(number: int, frame: object) -> NoReturn:
-    _ignore_signals()  # one more must not break the orderly end
-    raise Stopped(number)
+class _Stop:
+    """What SIGTERM and SIGINT call: it raises `Stopped`, so that the job ends in order."""
 
+    def __init__(self) -> None:
+        self.asked: signal.Signals | None = None
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self)
+        sys.unraisablehook = self._raise_later
 
-def _stop_later(lost: "sys.UnraisableHookArgs") -> None:
-    """Raise again what was raised in a finalizer, where Python drops it and the job would go on, deaf.
+    def __call__(self, number: int, frame: object) -> NoReturn:
+        self.ignore_signals()  # one more must not break the orderly end
+        self.asked = self.asked or signal.Signals(number)
+        raise Stopped
 
-    An import ends in such a place for each module, so a signal in its midst may well meet one.
-    """
-    if isinstance(lost.exc_value, Stopped):
-        number = lost.exc_value.number
-        signal.signal(signal.SIGALRM, lambda *_: _stop(number, None))
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-    else:
-        sys.__unraisablehook__(lost)
+    def _raise_later(self, lost: "sys.UnraisableHookArgs") -> None:
+        """Raise again what was raised in a finalizer, where Python drops it and the job would go on, deaf.
 
+        An import ends in such a place for each module, so a signal in its midst may well meet one.
+        """
+        if isinstance(lost.exc_value, Stopped):
+            signal.signal(signal.SIGALRM, self)
+            signal.setitimer(signal.ITIMER_REAL, 0.01)
+        else:
+            sys.__unraisablehook__(lost)
 
-def _ignore_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
-        signal.signal(number, signal.SIG_IGN)
+    @staticmethod
+    def ignore_signals() -> None:
+        """From here on, nothing ends the job before its time."""
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM):
+            signal.signal(number, signal.SIG_IGN)
 
 
 def configure_logging(level: int) -> None:
@@ -164,7 +167,7 @@ class _InUTC(logging.Formatter):
     converter = staticmethod(time.gmtime)
 
 
-def in_one_sentence(error: Exception) -> str:
+def in_one_sentence(error: BaseException) -> str:
     """What a job that failed says to its user."""
     if isinstance(error, UserError):
         return f"{error}"
@@ -182,7 +185,7 @@ def in_one_sentence(error: Exception) -> str:
     return f"{name}: {error}"
 
 
-def _is_of_torch(error: Exception, words: str) -> bool:
+def _is_of_torch(error: BaseException, words: str) -> bool:
     return isinstance(error, RuntimeError) and words in str(error)
 
 
