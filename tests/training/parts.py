@@ -67,7 +67,7 @@ def train(
     made = [_artefact(folder, data, cell, seed) for cell in cells for seed in cell["seeds"]]
     paths = {name: folder / out / f"{name}.parquet" for name in OUTPUTS}
     artefacts = made if corrupted is None else corrupted
-    train_part(cells, {"digits": data}, artefacts, folder / finished, paths, **options)
+    train_part(cells, [data], artefacts, folder / finished, paths, **options)
     return (
         files.read_table(paths["metrics"]),
         files.read_table(paths["sources"]),

@@ -15,13 +15,11 @@ import pytest
 
 from lapwing import files
 from lapwing.errors import UserError
-from lapwing.training import origin
 from lapwing.training.finished import FinishedRun, FinishedRuns, recorded_seconds
 from lapwing.training.origin import (
     Cache,
     Counting,
     Origin,
-    gpus_here,
     lock_of,
     lock_of_image,
     machine_of,
@@ -223,20 +221,6 @@ def test_a_run_does_not_go_on_from_elsewhere_where_that_does_not_count(tmp_path,
 def test_the_machine_is_that_of_what_computes():
     assert machine_of([]) == processor() != ""
     assert machine_of(["A100", "H100", "A100"]) == "A100, H100"
-
-
-@pytest.mark.parametrize(
-    ("visible", "seen"), [(None, ["A100", "A100"]), ("1", ["A100", "A100"]), ("", []), ("-1", [])]
-)
-def test_a_gpu_that_cuda_is_not_to_see_is_not_here(tmp_path, monkeypatch, visible, seen):
-    for name in ("0000:01:00.0", "0000:02:00.0"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "information").write_text("Model: \t\t A100\nIRQ: \t 7\n")
-    monkeypatch.setattr(origin, "NVIDIA", tmp_path)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    if visible is not None:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert gpus_here() == seen
 
 
 def test_for_what_pytorch_was_built_is_in_no_lock():

@@ -343,10 +343,18 @@ def test_an_artefact_made_from_other_data_is_refused(tmp_path):
         train(tmp_path, [cell_of(seeds=[2])])
 
 
-def test_settings_of_another_version_are_refused(tmp_path):
-    model = {"name": "mlp", "version": 99, "options": {}}
-    with pytest.raises(UserError, match="model mlp: the settings ask for version 99"):
-        train(tmp_path, [cell_of(seeds=[2], model=model)])
+@pytest.mark.parametrize("what", ["model mlp", "method lap", "engine"])
+def test_settings_of_another_version_are_refused(tmp_path, what):
+    """A checkout was updated after the job was planned: its numbers must not stand under the old key."""
+    cell = cell_of(seeds=[2], method="lap")
+    asked, _, name = what.partition(" ")
+    if name:
+        cell["settings"][asked]["version"] = 99
+    else:
+        cell["settings"][asked] = 99
+    with pytest.raises(UserError, match=f"^{what}: the settings ask for version 99"):
+        train(tmp_path, [cell])
+    assert not list((tmp_path / "finished").rglob("*.safetensors"))
 
 
 def test_options_left_out_and_spelt_out_are_the_same_run(tmp_path):

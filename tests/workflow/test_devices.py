@@ -39,39 +39,67 @@ def test_jobs_are_told_to_be_deterministic(project: Project) -> None:
     assert {(run["device"], run["deterministic"]) for run in project.runs()} == {("cpu", True)}
 
 
-# -- one GPU, many cores ---------------------------------------------------------------------------
+# -- few GPUs, many cores --------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class WithGPU(Project):
-    """A project on a machine whose driver names a GPU; PyTorch sees none, and trains on the CPU."""
+class WithGPUs(Project):
+    """A project on a machine whose driver names GPUs; PyTorch sees none, and trains on the CPU."""
+
+    gpus: int = 1
 
     def environment(self) -> dict[str, str]:
         """With a module that every Python imports before anything else."""
         driver, pretending = self.folder / "driver", self.folder / "pretending" / "sitecustomize.py"
-        (driver / "0000:01:00.0").mkdir(parents=True, exist_ok=True)
-        (driver / "0000:01:00.0/information").write_text("Model: \t\t NVIDIA Pretended\nIRQ: \t 7\n")
+        for number in range(self.gpus):
+            (driver / f"0000:0{number}:00.0").mkdir(parents=True, exist_ok=True)
+            (driver / f"0000:0{number}:00.0/information").write_text("Model: \t\t NVIDIA Pretended\n")
         pretending.parent.mkdir(exist_ok=True)
-        lines = ["from pathlib import Path", "from lapwing.training import origin"]
-        pretending.write_text("\n".join([*lines, f"origin.NVIDIA = Path('{driver}')\n"]))
+        lines = ["from pathlib import Path", "from lapwing.training import gpus"]
+        pretending.write_text("\n".join([*lines, f"gpus.NVIDIA = Path('{driver}')\n"]))
         whole = super().environment()
         return {**whole, "PYTHONPATH": f"{pretending.parent}{os.pathsep}{whole['PYTHONPATH']}"}
 
 
+def at_once(said: str) -> int | None:
+    """How many training jobs Snakemake says it runs at once; None: it does not limit them."""
+    found = re.search(r"^Provided resources: .*jobs_on_gpu\D+(\d+)", said, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
 def test_jobs_of_this_machine_take_its_gpu_in_turn(project: Project) -> None:
-    WithGPU(project.folder).run("--until", "train")
-    first, second = sorted(logs_of_training(project), key=lambda log: log.begun)
-    assert first.ended <= second.begun
+    said = WithGPUs(project.folder).run("--until", "train")
+    first, second = sorted(logs_of_training(project), key=lambda log: log.begins[-1])
+    assert first.ended <= second.begins[-1]
+    assert at_once(said) == 1
 
 
-def test_as_many_jobs_share_a_gpu_as_are_allowed_to(project: Project) -> None:
-    said = WithGPU(project.folder).run("--until", "download", "--resources", "jobs_on_gpu=4")
-    assert re.search("^Provided resources: .*jobs_on_gpu.*4", said, re.MULTILINE)
+def test_each_job_of_this_machine_takes_one_of_its_gpus(project: Project) -> None:
+    said = WithGPUs(project.folder, 2).run("--until", "train")
+    assert at_once(said) == 2
+    for log in logs_of_training(project):
+        assert re.search("takes GPU [01] of 0, 1$", log.path.read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("words", "number"),
+    [
+        (["--resources", "jobs_on_gpu=4"], 4),
+        (["--config", "gpu=2", "only={method: [standard]}"], 1),
+        (["--config", "device=cpu"], None),
+    ],
+)
+def test_as_many_jobs_as_there_are_gpus_for(project: Project, words: list[str], number: int | None) -> None:
+    assert at_once(WithGPUs(project.folder, 3).run("--until", "download", *words)) == number
 
 
 def test_without_a_gpu_nothing_waits_for_one(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    with_gpu = WithGPU(project.folder)
-    assert "jobs_on_gpu" not in project.run("--dry-run")
-    assert "jobs_on_gpu" not in with_gpu.run("--dry-run", "--config", "device=cpu")
+    assert at_once(project.run("--until", "download")) is None
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert "jobs_on_gpu" not in with_gpu.run("--dry-run")
+    assert at_once(WithGPUs(project.folder).run("--until", "download", "--forcerun", "download")) is None
+
+
+def test_jobs_at_once_ask_for_no_more_memory_than_is_given(project: Project) -> None:
+    project.run("--until", "train", "--resources", "mem_mb=5000", "--set-resources", "train:mem_mb=3000")
+    first, second = sorted(logs_of_training(project), key=lambda log: log.begins[-1])
+    assert first.ended <= second.begins[-1]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,12 +33,19 @@ from lapwing.training.data import (
 from lapwing.training.distributed import ALONE, Processes, check_gpus, run_together
 from lapwing.training.engine import Training, below
 from lapwing.training.finished import Checkpoint, FinishedRun, FinishedRuns, data_digest, run_key
+from lapwing.training.gpus import gpus_of_job
 from lapwing.training.metrics import History, extended, metrics_table, sources_table
 from lapwing.training.origin import Cache, Counting, Origin, origins_of
 from lapwing.training.precision import DTYPES, deterministic
 from lapwing.training.provenance import Environment, Spent, about_run
 from lapwing.training.resident import Rows
-from lapwing.training.settings import Device, RunSettings, TrainingSettings, check_augmentation
+from lapwing.training.settings import (
+    ENGINE_VERSION,
+    Device,
+    RunSettings,
+    TrainingSettings,
+    check_augmentation,
+)
 from lapwing.training.stack import Build, build_replica, choose_backend, has_convolutions
 
 log = logging.getLogger(__name__)
@@ -94,13 +102,12 @@ class Progress:
 
 def train_part(
     cells: Sequence[Mapping[str, Any]],
-    data: Mapping[str, Path] | Iterable[Path],
+    data: Iterable[Path],
     corrupted: Sequence[Path],
     finished: Path,
     out: Mapping[str, Path],
     *,
     device: Device = "auto",
-    threads: int = 1,
     processes: int = 1,
     deterministic: bool = False,
     cache: Mapping[str, bool] | None = None,
@@ -114,7 +121,6 @@ def train_part(
         finished: the folder of finished runs.
         out: where `metrics`, `sources` (parquet) and `runs` (JSON) go.
         device: what the networks are on.
-        threads: of a process; small models are several times slower with two.
         processes: that train each run together, one GPU each (`lapwing.training.distributed`).
         deterministic: only operations that give the same bits every time on the same device.
         cache: `{"other_machine", "other_lock"}`: whether what was trained elsewhere counts; None: all does.
@@ -126,25 +132,25 @@ def train_part(
     asked = [
         Cell(cell["axes"], validate(RunSettings, cell["settings"], "cell"), cell["seeds"]) for cell in cells
     ]
-    paths = data.values() if isinstance(data, Mapping) else data
-    prepared = {files.read_about(path)["dataset"]: path for path in paths}
+    prepared = {files.read_about(path)["dataset"]: path for path in data}
     artefacts = {
         (about["key"], about["seed"]): path for path in corrupted for about in [files.read_about(path)]
     }
     for cell in asked:
         check_processes(cell.settings.training, processes, str(cell))
-    if device == "cuda" or (device == "auto" and processes > 1):
-        check_gpus(processes)
     accepted = validate(Cache, cache or {}, "cache")
-    job = Job(asked, prepared, artefacts, finished, out, device, threads, deterministic, accepted)
-    if processes == 1:
-        _work(ALONE, job)
-    else:
-        run_together(_work, processes, job)
+    part = Part(asked, prepared, artefacts, finished, out, device, deterministic, accepted)
+    with nullcontext() if device == "cpu" else gpus_of_job(processes):
+        if device == "cuda" or (device == "auto" and processes > 1):
+            check_gpus(processes)
+        if processes == 1:
+            _work(ALONE, part)
+        else:
+            run_together(_work, processes, part)
 
 
 @dataclass(frozen=True)
-class Job:
+class Part:
     """What `train_part` was asked for, as each of its processes has it."""
 
     cells: Sequence[Cell]
@@ -155,7 +161,6 @@ class Job:
     finished: Path
     out: Mapping[str, Path]
     device: Device
-    threads: int
     deterministic: bool
     cache: Cache
 
@@ -169,25 +174,25 @@ class Start(NamedTuple):
     counters: Mapping[str, Any]
 
 
-def _work(processes: Processes, job: Job) -> None:
+def _work(processes: Processes, part: Part) -> None:
     """What a process of the job does."""
-    torch.set_num_threads(job.threads)
-    with deterministic(job.deterministic):
-        environment = Environment.here(job.device, processes)
+    torch.set_num_threads(1)  # small models are several times slower with two
+    with deterministic(part.deterministic):
+        environment = Environment.here(part.device, processes)
         if processes.first:
             log.info("trains on %s", environment.devices)
-            _lead(job, environment)
+            _lead(part, environment)
         else:
-            _follow(job, environment)
+            _follow(part, environment)
 
 
-def _follow(job: Job, environment: Environment) -> None:
+def _follow(part: Part, environment: Environment) -> None:
     """Train what the first process says, step by step beside it, and keep nothing."""
     held: tuple[Cell, Trainee] | None = None
     while (start := environment.processes.told_by_first()) is not None:
         if held is None or held[0] != start.cell:
             held = None  # the data of one cell make room for those of the next
-            inputs = _Inputs(start.cell, job.prepared, job.artefacts)
+            inputs = _Inputs(start.cell, part.prepared, part.artefacts)
             held = start.cell, inputs.read(start.cell.seeds)
         _train_along(held[1], start, environment)
 
@@ -200,14 +205,14 @@ def _train_along(trainee: Trainee, start: Start, environment: Environment) -> No
         training.train_epoch(held_out.test, held_out.validation)
 
 
-def _lead(job: Job, environment: Environment) -> None:
+def _lead(part: Part, environment: Environment) -> None:
     """Train the runs, with the other processes where there are any, and write what they measured."""
     tables: dict[str, list[pd.DataFrame]] = {"metrics": [], "sources": []}
     runs, cells = [], []
-    counting = Counting(environment.origin, job.cache)
-    for cell in job.cells:
-        inputs = _Inputs(cell, job.prepared, job.artefacts)
-        store = FinishedRuns(job.finished, run_key(cell.settings, data_digest(inputs.data)), counting)
+    counting = Counting(environment.origin, part.cache)
+    for cell in part.cells:
+        inputs = _Inputs(cell, part.prepared, part.artefacts)
+        store = FinishedRuns(part.finished, run_key(cell.settings, data_digest(inputs.data)), counting)
         cells.append({"axes": dict(cell.axes), "seeds": list(cell.seeds), "key": store.key})
         for seed, run in train_cell(cell, inputs, store, environment).items():
             columns = {**cell.axes, "seed": seed}
@@ -215,9 +220,9 @@ def _lead(job: Job, environment: Environment) -> None:
             tables["sources"].append(run.sources.assign(**columns)[[*columns, *run.sources.columns]])
             runs.append({**columns, **run.about})
     environment.processes.told_by_first(None)
-    for name, parts in tables.items():
-        files.write_table(job.out[name], pd.concat(parts, ignore_index=True), {"cells": cells})
-    files.write_json(job.out["runs"], runs, {"cells": cells})
+    for name, found in tables.items():
+        files.write_table(part.out[name], pd.concat(found, ignore_index=True), {"cells": cells})
+    files.write_json(part.out["runs"], runs, {"cells": cells})
 
 
 class _Inputs:
@@ -391,18 +396,17 @@ def builder(trainee: Trainee) -> Build:
     settings = trainee.settings.model
     model = models.get(settings.name)
     options = validate(model.Options, settings.options, f"options of {settings.name}")
-    _check_version("model", settings.name, settings.version, model.version)
+    _check_version(f"model {settings.name}", settings.version, model.version)
     if model.tokens and trainee.rows.vocabulary is None:
         raise UserError(f"model {settings.name} reads words, and the data do not say how many there are.")
     words = (trainee.rows.vocabulary,) if model.tokens else ()
     return lambda: model.build(options, trainee.rows.shape, trainee.classes or 1, *words)
 
 
-def _check_version(what: str, name: str, asked: int, here: int) -> None:
+def _check_version(what: str, asked: int, here: int) -> None:
+    """A checkout may have been updated since the job was planned: its numbers would stand under old keys."""
     if asked != here:
-        raise UserError(
-            f"{what} {name}: the settings ask for version {asked}, and this Lapwing has version {here}."
-        )
+        raise UserError(f"{what}: the settings ask for version {asked}, and this Lapwing has version {here}.")
 
 
 # -- a stack ---------------------------------------------------------------------------------------
@@ -422,6 +426,7 @@ def prepare(
 ) -> tuple[Training, HeldOut]:
     """Bring the data of some seeds to the device and build their networks."""
     settings, build = trainee.settings, builder(trainee)
+    _check_version("engine", settings.engine, ENGINE_VERSION)
     check_augmentation(settings.augmentation, trainee.rows.shape, "these inputs")
     network = build_replica(build, 0, 0)
     backend, _ = choose_backend(network, device)
@@ -435,7 +440,7 @@ def prepare(
     data = TrainingData(trainee.rows, replicas, layout=settings.layout, **places)
     held_out = _held_out(trainee, seeds, places)
     kind = methods.get(settings.method.name)
-    _check_version("method", settings.method.name, settings.method.version, kind.version)
+    _check_version(f"method {settings.method.name}", settings.method.version, kind.version)
     hyperparameters = validate(
         kind.Hyperparameters, settings.method.options, f"options of {settings.method.name}"
     )

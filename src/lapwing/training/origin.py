@@ -7,12 +7,7 @@ run's key: they are written beside its numbers, said in the report, and `config.
 from __future__ import annotations
 
 import contextlib
-import json
-import os
 import platform
-import re
-import shutil
-import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -20,7 +15,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from lapwing.files import content_key
+from lapwing.images import labels_of
 from lapwing.schema import Closed
+from lapwing.training.gpus import gpus_here
 
 
 class Cache(Closed):
@@ -118,15 +115,7 @@ def lock_of(versions: Mapping[str, str]) -> str:
 
 def lock_of_image(image: Path) -> str | None:
     """The lock that a container's image says it was built from; None where it cannot be asked."""
-    program = shutil.which("apptainer") or shutil.which("singularity")
-    if program is None or not image.is_file():
-        return None
-    command = [program, "inspect", "--json", "--labels", str(image)]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if answer.returncode:
-        return None
-    labels = json.loads(answer.stdout)["data"]["attributes"]["labels"] or {}
-    return labels.get("lapwing.lock")
+    return labels_of(image).get("lapwing.lock")
 
 
 def processor() -> str:
@@ -138,16 +127,3 @@ def processor() -> str:
     if "model name" not in said:
         return platform.processor() or platform.machine()
     return f"{said['model name']} (family {said.get('cpu family')}, model {said.get('model')})"
-
-
-NVIDIA = Path("/proc/driver/nvidia/gpus")
-"""Where NVIDIA's driver has a folder for each GPU."""
-
-
-def gpus_here() -> list[str]:
-    """The models of the GPUs that a job on this machine may see, without waiting for PyTorch."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES", "all").partition(",")[0].strip() in ("", "-1"):
-        return []
-    paths = NVIDIA.glob("*/information")
-    found = [re.search(r"^Model:\s*(.+)$", path.read_text(encoding="utf-8"), re.MULTILINE) for path in paths]
-    return [match[1].strip() for match in found if match]
