@@ -1,4 +1,4 @@
-"""What the jobs' containers see of this machine."""
+"""The images of the jobs' containers, and what these see of this machine."""
 
 import contextlib
 import os
@@ -7,6 +7,7 @@ from pathlib import Path
 from snakemake.settings.types import DeploymentMethod
 
 from lapwing.errors import UserError, as_one_sentence
+from lapwing.images import check_images
 
 in_containers = DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method
 
@@ -30,6 +31,15 @@ def bind_folders():
     binds = ",".join(dict.fromkeys([*filter(None, words), *outside]))
     os.environ |= {"APPTAINER_BIND": binds, "SINGULARITY_BIND": binds}  # the variables of the twins
     os.environ |= {"LAPWING_SHOWN": ",".join(place for place in outside if place not in words)}
+
+
+def check_images_of_jobs():
+    """Refuse what jobs to come would fail with: an image that is not there, or of another state of the code."""
+    if not in_containers or workflow.touch:
+        return
+    needed = {job.container_img_url for job in workflow.dag.needrun_jobs()} - {None}
+    with as_one_sentence():
+        check_images(map(Path, needed))
 
 
 if in_containers:

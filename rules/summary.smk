@@ -9,7 +9,7 @@ from lapwing.job_log import in_one_sentence
 from lapwing.summary import begin, summarise
 
 OF_THIS_SCALE = Path("outputs", plan.settings.scale)
-begun = []  # when this driver started, which another one that works on other targets does not change
+begun = []  # this driver's start, which another one that works on other targets does not change
 
 
 @contextlib.contextmanager
@@ -25,13 +25,15 @@ def say_what_happened(failed):
     if not begun:  # it could not be marked, which was said
         return
     with without_stopping():
-        said = summarise(OF_THIS_SCALE, plan.raw, begun[-1], failed=failed)
-        print(f"\n{said}" if said else "", file=sys.stderr)
+        said = summarise(OF_THIS_SCALE, begun[-1], failed=failed)
+        if said:
+            print(f"\n{said}", file=sys.stderr)
 
 
 onstart:
+    check_images_of_jobs()  # here, as only now Snakemake knows which jobs there are
     with without_stopping():
-        begun.append(begin(OF_THIS_SCALE))
+        begun.append(begin(OF_THIS_SCALE, plan.raw))
 
 
 onsuccess:

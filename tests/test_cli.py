@@ -70,7 +70,7 @@ def test_published_command_line_is_converted(capsys: pytest.CaptureFixture[str])
     words = "1_test_synthetic.py --model-name MLP-c_cs-drstd --dataset-name fmnist --seed 2 4 -v"
     main(["convert", "--folder", str(ROOT / "studies"), "lap", *words.split()])
     assert capsys.readouterr().out == (
-        "snakemake --cores all table_1 --config scale=paper "
+        "snakemake table_1 --cores all --config scale=paper "
         "only='{dataset: fashion_mnist, corruption: chunk_shuffle, method: lap, seed: [2, 4]}'\n"
     )
 
@@ -91,7 +91,7 @@ def test_command_is_not_written_as_a_study_file(tmp_path: Path, capsys: pytest.C
     words = "1_test_synthetic.py --model-name MLP-c_cs-drstd --dataset-name fmnist --seed 2 4"
     with pytest.raises(SystemExit, match=r"my_table_1.yaml is not written: no study file is needed"):
         main(["convert", "--folder", str(ROOT / "studies"), "--out", str(out), "lap", *words.split()])
-    assert capsys.readouterr().out.startswith("snakemake --cores all table_1 ")
+    assert capsys.readouterr().out.startswith("snakemake table_1 --cores all ")
     assert not out.exists()
 
 

@@ -491,6 +491,12 @@ def test_folder_that_may_not_be_written_is_told(
     assert not os.listdir(tmp_path)
 
 
+def test_file_in_the_place_of_the_folder_is_told(kind: Kind, tmp_path: Path) -> None:
+    (tmp_path / "folder").touch()
+    with pytest.raises(UserError, match="folder/file cannot be written: File exists"):
+        kind.write(tmp_path / "folder" / "file")
+
+
 @pytest.mark.parametrize("moment", ["written", "synced"])
 def test_kill_in_the_middle_leaves_no_wrong_file(kind: Kind, moment: str, tmp_path: Path) -> None:
     path = tmp_path / "file"

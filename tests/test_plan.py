@@ -127,15 +127,21 @@ def test_what_remains_is_counted_and_estimated(tmp_path: Path) -> None:
     assert (remaining.runs, remaining.parts) == (16, 4)
     assert remaining.hours == pytest.approx(16 / 60)
     assert remaining.gigabytes == pytest.approx(0.0309, abs=1e-4)
-    assert "16 runs in 4 training jobs" in str(remaining)
+    assert str(remaining).startswith("to be trained: 16 runs in 4 training jobs, about 16.0 min on one")
 
 
 @pytest.mark.parametrize(
     ("gigabytes", "said"),
-    [(6.34, ", and 6.3 GB are to be"), (0.0309, ", and 31 MB are to be"), (1e-5, "1 MB"), (0.0, "one core.")],
+    [(6.34, ": 6.3 GB."), (0.0309, "; to be downloaded: 31 MB."), (1e-5, "1 MB."), (0.0, " on one core.")],
 )
 def test_how_much_is_to_be_downloaded_is_said_in_a_unit_of_its_size(gigabytes: float, said: str) -> None:
-    assert said in str(Remaining(1, 1, 1.0, gigabytes))
+    assert str(Remaining(16, 4, 2.0, gigabytes)).endswith(said)
+
+
+@pytest.mark.parametrize(("hours", "said"), [(2.04, "2.0 h"), (26.4, "26 h"), (26785.2, "1116 days")])
+def test_what_remains_is_said_as_exactly_as_it_is_known(hours: float, said: str) -> None:
+    sentence = f"to be trained: 1 run in 1 training job, about {said} on one core."
+    assert str(Remaining(1, 1, hours, 0.0)) == sentence
 
 
 def test_finished_runs_do_not_remain_and_their_time_is_the_estimate(tmp_path: Path) -> None:
@@ -177,13 +183,13 @@ def test_a_method_that_cannot_use_several_gpus_is_refused_where_it_is_asked_for(
     ("config", "sentence"),
     [
         ({"scal": "demo"}, "config: unknown key scal; did you mean scale?"),
-        ({"scale": "papr"}, "config: scale: Input should be 'demo', 'subset' or 'paper' (it is 'papr')."),
+        ({"scale": "papr"}, "config: scale: must be 'demo', 'subset' or 'paper' (it is 'papr')."),
         ({"data": {"mirorr": "x"}}, "config: unknown key data.mirorr; did you mean mirror?"),
         ({"data": {"mirror": "nowhere"}}, "config: data.mirror: There is no folder nowhere"),
         ({"data": {"accept": ["digit"]}}, "unknown dataset digit; did you mean digits?"),
         ({"cache": {"other_lok": True}}, "config: unknown key cache.other_lok; did you mean other_lock?"),
-        ({"memory_mb": 1}, "config: memory_mb: Input should be greater than or equal to 500 (it is 1)."),
-        ({"only": [1]}, "config: only.0: Input should be a valid dictionary (it is 1)."),
+        ({"memory_mb": 1}, "config: memory_mb: must be greater than or equal to 500 (it is 1)."),
+        ({"only": [1]}, "config: only.0: must be keys with values (it is 1)."),
     ],
 )
 def test_mistake_in_the_settings_is_one_sentence(

@@ -5,17 +5,19 @@ import datetime
 import os
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from lapwing import summary
 from lapwing.cli import main
 from lapwing.errors import UserError
 from lapwing.files import write_json
+from lapwing.job_log import JobLog, read_log
 from lapwing.results.figures.gantt import gantt
-from lapwing.summary import Job, State, begin, last_start, summarise
+from lapwing.summary import Job, Start, State, begin, last_start, summarise
 
 START = 1_800_000_000.0
 """When the workflow starts in these tests, in seconds since the epoch."""
@@ -71,12 +73,13 @@ def test_summary_tells_how_each_job_ended(tmp_path: Path) -> None:
     write_log(tmp_path, "train/tiny/before", [-90], -60)
     write_log(tmp_path, "report", [20], 21)
     write_runs(tmp_path, "tiny/a", ["now", "now", "resumed at epoch 3", "found finished"])
-    said = summarise(tmp_path, tmp_path / "raw", START, failed=True)
+    said = summarise(tmp_path, Start(START, tmp_path / "raw"), failed=True)
     assert "6 jobs in 21.0 s, 3 done, 1 failed, 1 stopped, 1 killed." in said
     assert "Runs: 2 trained, 1 resumed, 1 found finished." in said
     assert "## train tiny/b\n\nfailed: The file a is empty. (after 6.0 s on node1)\n\n" in said
     assert "stopped by SIGTERM (after 4.0 s on node1)" in said
-    assert "killed, or at work still: its log has no end (after 3.0 s on node1, attempt 2)" in said
+    killed = "killed, perhaps for want of memory, or at work still: its log has no end"
+    assert f"{killed} (after 3.0 s on node1, attempt 2)" in said
     assert f"    {line(5, 'at work')}\n\nThe whole log: {tmp_path}/logs/train/tiny/d.log" in said
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in said.split("\n") if row[:1] == "|"]
     cells = {stage: own for stage, *own in rows}
@@ -102,7 +105,7 @@ def test_summary_tells_how_each_job_ended(tmp_path: Path) -> None:
 
 def test_attempts_before_the_start_are_not_counted(tmp_path: Path) -> None:
     write_log(tmp_path, "train/tiny/a", [-50, -20, 2], 6)
-    said = summarise(tmp_path, tmp_path / "raw", START)
+    said = summarise(tmp_path, Start(START, tmp_path / "raw"))
     assert "1 job in 6.0 s, 1 done." in said
     assert "tried again" not in said
     assert listed(tmp_path)["train tiny/a"]["attempts"] == "1"
@@ -110,7 +113,7 @@ def test_attempts_before_the_start_are_not_counted(tmp_path: Path) -> None:
 
 def test_job_that_outlived_the_driver_before_is_not_of_this_start(tmp_path: Path) -> None:
     write_log(tmp_path, "train/tiny/orphan", [-50], 6)
-    assert summarise(tmp_path, tmp_path / "raw", START) == ""
+    assert summarise(tmp_path, Start(START, tmp_path / "raw")) == ""
 
 
 @pytest.mark.parametrize("ahead", [-3600.0, 95.0])
@@ -119,7 +122,7 @@ def test_clock_of_a_node_that_is_wrong_is_put_right(tmp_path: Path, ahead: float
     write_log(tmp_path, "train/tiny/killed", [4], 9, None, host="node7", ahead=ahead)
     write_log(tmp_path, "train/tiny/b", [5], 10, host="node8")
     write_log(tmp_path, "train/tiny/orphan", [-50], 12, host="node7", ahead=ahead)
-    said = summarise(tmp_path, tmp_path / "raw", START)
+    said = summarise(tmp_path, Start(START, tmp_path / "raw"))
     way = "1.6 min ahead of" if ahead > 0 else "60.0 min behind"
     assert f"The clock of node7 is {way} that of the files; put right here." in said
     assert "node8" not in said
@@ -144,7 +147,7 @@ def test_files_linked_from_a_cache_without_a_job_are_cached(tmp_path: Path) -> N
         path.symlink_to(cache / name)
         os.utime(path, (START + seconds,) * 2, follow_symlinks=False)
     write_log(tmp_path, "corrupt/digits/original-12/seed=2", [5], 6)
-    said = summarise(tmp_path, raw, START)
+    said = summarise(tmp_path, Start(START, raw))
     assert "3 jobs in 6.0 s, 1 done, 2 cached." in said
     assert {name: row["state"] for name, row in listed(tmp_path).items()} == {
         "download digits": "cached",
@@ -155,19 +158,50 @@ def test_files_linked_from_a_cache_without_a_job_are_cached(tmp_path: Path) -> N
 
 def test_nothing_is_written_where_no_job_began(tmp_path: Path) -> None:
     write_log(tmp_path, "train/tiny/before", [-90], -60)
-    assert summarise(tmp_path, tmp_path / "raw", START) == ""
+    assert summarise(tmp_path, Start(START, tmp_path / "raw")) == ""
     assert not (tmp_path / "summary").exists()
 
 
 def test_failure_that_no_log_tells_is_said(tmp_path: Path) -> None:
+    start, sentence = Start(START, tmp_path / "raw"), "The workflow failed, and no job's log says why: "
+    assert summarise(tmp_path, start, failed=True).startswith(sentence)
+    assert not (tmp_path / "summary").exists()
     write_log(tmp_path, "prepare/digits", [1], 3)
-    assert "no job's log says why" in summarise(tmp_path, tmp_path / "raw", START, failed=True)
+    assert sentence in summarise(tmp_path, start, failed=True)
+
+
+def test_files_that_go_away_meanwhile_are_not_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Snakemake removes logs and files of jobs that it starts, also those just found, or just read."""
+    logs = [write_log(tmp_path, f"prepare/{name}", [1], 3) for name in "abc"]
+    (tmp_path / "raw" / "digits").mkdir(parents=True)
+
+    def read_and_remove(path: Path) -> JobLog | None:
+        said = read_log(path)
+        for log in logs:
+            log.unlink(missing_ok=True)
+        return said
+
+    def found(folder: Path, pattern: str) -> Iterator[Path]:
+        yield from glob(folder, pattern)
+        yield folder / "gone" / pattern.replace("*", "gone")
+
+    def listed(folder: Path) -> Iterator[Path]:
+        folder.rmdir()
+        return entries(folder)
+
+    glob, entries = Path.glob, Path.iterdir
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "glob", found)
+        patch.setattr(Path, "iterdir", listed)
+        patch.setattr(summary, "read_log", read_and_remove)
+        said = summarise(tmp_path, Start(START, tmp_path / "raw"))
+    assert "1 job in 3.0 s, 1 done." in said
 
 
 def test_many_failures_are_counted_and_listed(tmp_path: Path) -> None:
     for number in range(30):
         write_log(tmp_path, f"train/tiny/{number:02}", [number], number + 1, "failed: The disk is full.")
-    said = summarise(tmp_path, tmp_path / "raw", START, failed=True)
+    said = summarise(tmp_path, Start(START, tmp_path / "raw"), failed=True)
     assert said.count("The whole log") == 10
     assert "20 more are not done either." in said
     assert len(listed(tmp_path)) == 30
@@ -202,8 +236,9 @@ def test_picture_has_a_bar_for_each_job_and_none_hides_another(number: int, at_o
 
 
 def test_last_start_can_be_told_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    begun = begin(tmp_path)
-    assert last_start(tmp_path) == begun
+    start = begin(tmp_path, tmp_path / "raw")
+    begun = start.time
+    assert last_start(tmp_path) == start
     main(["jobs", str(tmp_path)])
     assert capsys.readouterr().out == "No job began since the last start.\n"
     path = write_log(tmp_path, "prepare/digits", [begun - START + 1], begun - START + 3)
@@ -212,6 +247,22 @@ def test_last_start_can_be_told_again(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "1 job in 3.0 s, 1 done." in capsys.readouterr().out
 
 
+def test_downloads_of_the_last_start_are_told_wherever_they_lie(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those of scale subset lie in a folder of their own, and the user may be in any."""
+    monkeypatch.chdir(tmp_path)
+    begin(Path("outputs/subset"), Path("resources/part"))
+    Path("stored").touch()
+    for name in ("resources/raw/whole", "resources/part/digits"):
+        Path(name).parent.mkdir(parents=True)
+        Path(name).symlink_to(tmp_path / "stored")
+    monkeypatch.chdir("outputs")
+    main(["jobs", "subset"])
+    assert "1 job in" in capsys.readouterr().out
+    assert list(listed(Path("subset"))) == ["download digits"]
+
+
 def test_folder_in_which_nothing_was_made_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="give the folder of a scale in which something was made"):
+    with pytest.raises(UserError, match="No workflow was started in .*; give the folder of a scale"):
         last_start(tmp_path)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lapwing.errors import UserError, as_one_sentence, did_you_mean
 from lapwing.registry import Registry
+from lapwing.words import many
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,7 +44,6 @@ def _parser() -> argparse.ArgumentParser:
         "jobs", "say what the jobs of the last start of the workflow did, and write it", _show_jobs
     )
     jobs.add_argument("results", type=Path, help="the folder of a scale, for instance outputs/demo")
-    jobs.add_argument("--raw", type=Path, default=Path("resources/raw"), help="where downloaded files are")
     reference = command("reference", "write the generated pages of the documentation", _write_reference)
     reference.add_argument("--folder", type=Path, default=Path("studies"), help="where the study files are")
     reference.add_argument("out", type=Path, help="the folder to write to, for instance docs")
@@ -70,7 +70,7 @@ def _list_studies(options: argparse.Namespace) -> None:
     studies: dict[str, dict[str, Study]] = {scale: read_studies(options.folder, scale) for scale in SCALES}
     for name in studies["paper"]:
         runs = (
-            f"{scale} {sum(len(cell.seeds) for cell in studies[scale][name].cells)} runs"
+            f"{scale} {many(sum(len(cell.seeds) for cell in studies[scale][name].cells), 'run')}"
             for scale in SCALES
             if name in studies[scale]
         )
@@ -101,15 +101,15 @@ def _prepare_records(options: argparse.Namespace) -> None:
 
     arrays, about = prepare_records(options.table, options.out)
     train, test = (len(arrays.get(f"{split}/targets", ())) for split in ("train", "test"))
-    what = f"{train} records to train on, {test} to test on, {len(about['sources'])} sources"
+    what = f"{many(train, 'record')} to train on, {test} to test on, {many(len(about['sources']), 'source')}"
     print(f"wrote {options.out}: {what}, {about['classes']} classes", file=sys.stderr)
 
 
 def _show_jobs(options: argparse.Namespace) -> None:
     from lapwing.summary import last_start, summarise
 
-    said = summarise(options.results, options.raw, last_start(options.results))
-    print(said or "No job began since the last start.", end="" if said else None)
+    said = summarise(options.results, last_start(options.results))
+    print(said or "No job began since the last start.\n", end="")
 
 
 def _write_reference(options: argparse.Namespace) -> None:

@@ -90,13 +90,18 @@ def check_planned_by_same(environment: MutableMapping[str, str] = os.environ) ->
     if own.digest == planner.digest or own.is_edited(planner):
         return
     if image := environment.get("SINGULARITY_CONTAINER"):  # Apptainer sets it too
-        raise UserError(
-            f"the image {image} holds another Lapwing than {planner.folder}, which planned this job; "
-            "build it anew: make containers"
-        )
+        raise stale_image(image, planner)
     raise UserError(
         f"{own.folder} on {own.host} is another Lapwing than {planner.folder} on {planner.host}, which "
         "planned this job; install the same on both or, if it was changed meanwhile, start Snakemake again"
+    )
+
+
+def stale_image(image: str, planner: Code) -> UserError:
+    """What is said of an image that another Lapwing was built into."""
+    return UserError(
+        f"the image {image} holds another Lapwing than {planner.folder}, which plans its jobs; "
+        "build it anew: make containers"
     )
 
 

@@ -60,18 +60,26 @@ def written_aside(path: Path) -> Iterator[Path]:
     What is there under the name `path` before stays until then. Nothing is left behind by an error;
     after a kill at most a file `part-…` is, until `path` is written again a day later.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(path)
-    aside = beside(path)
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _remove_leftovers(path)
+        aside = beside(path)
+        try:
+            yield aside
+            sync(aside)
+            aside.replace(path)
+            sync(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Turn what the system refuses in the block into one sentence."""
     try:
-        yield aside
-        sync(aside)
-        aside.replace(path)
-        sync(path.parent)
+        yield
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def beside(path: Path) -> Path:

@@ -36,8 +36,8 @@ TAIL = 8
 """Lines of an attempt that are kept to be shown."""
 
 
-class Stopped(BaseException):
-    """The job was asked to end."""
+class Stopped(KeyboardInterrupt):
+    """The job was asked to end; of this kind, because event loops drop any other."""
 
 
 # -- writing ---------------------------------------------------------------------------------------
@@ -143,11 +143,14 @@ class _Stop:
 
         An import ends in such a place for each module, so a signal in its midst may well meet one.
         """
-        if isinstance(lost.exc_value, Stopped):
+        if not isinstance(lost.exc_value, Stopped):
+            sys.__unraisablehook__(lost)
+            return
+        try:
             signal.signal(signal.SIGALRM, self)
             signal.setitimer(signal.ITIMER_REAL, 0.01)
-        else:
-            sys.__unraisablehook__(lost)
+        except Stopped:  # this process was held up, and the time was over in here
+            self._raise_later(lost)
 
     @staticmethod
     def ignore_signals() -> None:
@@ -172,7 +175,10 @@ def in_one_sentence(error: BaseException) -> str:
     if isinstance(error, UserError):
         return f"{error}"
     if isinstance(error, MemoryError) or _is_of_torch(error, "can't allocate memory"):
-        return "memory is used up; grant the job more (config.yaml: memory_mb), or run fewer at once."
+        return (
+            "memory is used up; grant the job more (training: config.yaml: memory_mb; other stages: "
+            "--set-resources RULE:mem_mb=…), or run fewer at once on this machine (--resources mem_mb=…)."
+        )
     name, what = type(error).__name__, str(error).strip().partition("\n")[0].rstrip(".")
     if name == "OutOfMemoryError":  # of torch, which most stages do not import
         return f"the GPU's memory is used up ({what}); use a GPU that is free, or a smaller batch."
@@ -198,10 +204,12 @@ class JobLog:
 
     path: Path
     begins: tuple[datetime.datetime, ...]
-    """When each attempt began, in UTC by the clock of its host."""
+    """When each attempt since it was last done began, in UTC by the clock of its host."""
     host: str
     whose: str
     """`on HOST, process N`, which its first and last line say."""
+    written: datetime.datetime
+    """When the log was last written to, by the clock of the file system."""
     ended: datetime.datetime
     """Where there is no end, when the log was last written to."""
     end: End | None
@@ -211,27 +219,14 @@ class JobLog:
     last_lines: tuple[str, ...]
     """Before its end, and before the traceback of what `why` says."""
 
-    @property
-    def attempts(self) -> int:
-        """How many there were since it was last done."""
-        return len(self.begins)
-
-    @property
-    def begun(self) -> datetime.datetime:
-        """When the last attempt began."""
-        return self.begins[-1]
-
-    @property
-    def seconds(self) -> float:
-        """How long it took."""
-        return max(0.0, (self.ended - self.begun).total_seconds())
-
 
 def read_log(path: Path) -> JobLog | None:
     """What the log says of the last attempt; None where there is no log that `logged` wrote."""
-    if not path.is_file():
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
+    except FileNotFoundError:
         return None
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     marks = [(number, match) for number, line in enumerate(lines) if (match := LINE.match(line))]
     begun = [(number, match) for number, match in marks if match["what"] == "begun"]
     if not begun:
@@ -240,12 +235,12 @@ def read_log(path: Path) -> JobLog | None:
     ends = (mark for mark in reversed(marks) if mark[0] > start and mark[1]["whose"] == last["whose"])
     stop, end = next(ends, (len(lines), None))
     said = itertools.takewhile(lambda line: not line.startswith("Traceback "), lines[start:stop])
-    written = datetime.datetime.fromtimestamp(path.stat().st_mtime, datetime.UTC)
     return JobLog(
         path=path,
         begins=tuple(_time(match) for _, match in begun),
         host=last["host"],
         whose=last["whose"],
+        written=written,
         ended=_time(end) if end else written,
         end=_end(end),
         why=end["why"].lstrip(": ") if end else "",

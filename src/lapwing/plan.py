@@ -21,6 +21,7 @@ from lapwing.study import Cell, Study, parts, select
 from lapwing.study_files import read_studies
 from lapwing.training.finished import data_digest, recorded_seconds, run_key
 from lapwing.training.origin import Counting, origin_here
+from lapwing.words import duration, many
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,9 @@ class Remaining:
     def __str__(self) -> str:
         large = self.gigabytes >= 0.1
         size = f"{self.gigabytes:.1f} GB" if large else f"{max(1, round(1000 * self.gigabytes))} MB"
-        download = f", and {size} are to be downloaded" if self.gigabytes else ""
-        return (
-            f"{self.runs} runs in {self.parts} training jobs are to be trained, "
-            f"about {self.hours:.1f} hours on {self.where}{download}."
-        )
+        download = f"; to be downloaded: {size}" if self.gigabytes else ""
+        trained = f"{many(self.runs, 'run')} in {many(self.parts, 'training job')}"
+        return f"to be trained: {trained}, about {duration(3600 * self.hours)} on {self.where}{download}."
 
 
 class Plan:

@@ -1,7 +1,8 @@
 """What happened: the jobs of one start of the workflow, as their logs and files tell it.
 
 Clocks of nodes differ. All times here are by the clock of the file system, which the time of the start is
-from too: a log was last written to when its job ended, which tells by how much its node is ahead.
+from too: a log was last written to when its job ended, which tells by how much its node is ahead. While jobs
+are at work, any file may be gone before it is looked at.
 """
 
 import csv
@@ -18,6 +19,7 @@ from typing import Literal
 from lapwing import files
 from lapwing.errors import UserError
 from lapwing.job_log import JobLog, read_log
+from lapwing.words import duration, many
 
 State = Literal["done", "cached", "failed", "stopped", "killed"]
 STATES: tuple[State, ...] = ("done", "cached", "failed", "stopped", "killed")
@@ -27,6 +29,17 @@ AGREE = 1.0
 """Seconds within which two clocks agree."""
 SHOWN = 10
 """Jobs that are not done are told in full up to this number; all of them are in the table."""
+UNTOLD = "The workflow failed, and no job's log says why: Snakemake's messages do."
+
+
+@dataclass(frozen=True)
+class Start:
+    """A start of the workflow."""
+
+    time: float
+    """In seconds since the epoch."""
+    raw: Path
+    """Where its downloaded files are."""
 
 
 @dataclass(frozen=True)
@@ -61,52 +74,51 @@ class Job:
         return self.state not in ("done", "cached")
 
 
-def begin(results: Path) -> float:
-    """Mark that the workflow starts now; gives when, in seconds since the epoch."""
-    stamp = _stamp(results)
-    stamp.parent.mkdir(parents=True, exist_ok=True)
-    stamp.touch()
+def begin(results: Path, raw: Path) -> Start:
+    """Mark that the workflow starts now, with its downloaded files in the folder `raw`."""
+    files.write_json(_stamp(results), {"raw": f"{raw.absolute()}"})
     return last_start(results)
 
 
-def last_start(results: Path) -> float:
-    """When the workflow was last started, in seconds since the epoch.
+def last_start(results: Path) -> Start:
+    """The last start of the workflow.
 
     Raises:
-        UserError: never yet.
+        UserError: there was none yet, or what it left is damaged.
     """
     stamp = _stamp(results)
     if not stamp.is_file():
-        raise UserError(f"{stamp} is not there: give the folder of a scale in which something was made.")
-    return stamp.stat().st_mtime
+        raise UserError(f"No workflow was started in {results}; give the folder of a scale, as outputs/demo.")
+    return Start(stamp.stat().st_mtime, Path(files.read_json(stamp)["raw"]))
 
 
 def _stamp(results: Path) -> Path:
-    return results / "logs" / "begun"
+    return results / "logs" / "begun.json"
 
 
-def summarise(results: Path, raw: Path, since: float, *, failed: bool = False) -> str:
+def summarise(results: Path, start: Start, *, failed: bool = False) -> str:
     """Write `summary.md`, `jobs.csv` and `jobs.svg` to the folder `summary` of a scale.
 
     Args:
         results: the folder of the scale.
-        raw: where downloaded files are.
-        since: the start of the workflow, in seconds since the epoch.
+        start: that of the workflow.
         failed: whether the workflow says that it failed.
 
     Returns:
-        What `summary.md` says. It is empty where no job began since then; nothing is written in that case.
+        What `summary.md` says. Where no job began since then nothing is written; this is empty then, or says
+        of the failure what can be said.
 
     Raises:
         UserError: a file cannot be written.
     """
+    since = start.time
     logs = list(_logs(results, since))
     ahead = _ahead(logs)
     logged = [job for log in logs if (job := _job(log, results / "logs", since, ahead.get(log.host, 0.0)))]
-    jobs = [*logged, *_cached(results, raw, since, {(job.stage, job.name) for job in logged})]
+    jobs = [*logged, *_cached(results, start.raw, since, {(job.stage, job.name) for job in logged})]
     jobs.sort(key=lambda job: (_place(job.stage), job.begun, job.name))
     if not jobs:
-        return ""
+        return f"{UNTOLD}\n" if failed else ""
     text = _told(results, jobs, since, ahead, failed=failed)
     files.write_text(results / "summary" / "summary.md", text)
     files.write_text(results / "summary" / "jobs.csv", _listed(jobs, since))
@@ -127,8 +139,9 @@ def _draw(jobs: Sequence[Job], path: Path) -> None:
 def _logs(results: Path, since: float) -> Iterator[JobLog]:
     """The logs that were written to since then."""
     for path in results.glob("logs/**/*.log"):
-        if path.stat().st_mtime >= since - AGREE and (log := read_log(path)):
-            yield log
+        with suppress(FileNotFoundError):  # Snakemake removes that of a job which it tries again
+            if path.stat().st_mtime >= since - AGREE and (log := read_log(path)):
+                yield log
 
 
 def _ahead(logs: Iterable[JobLog]) -> dict[str, float]:
@@ -136,7 +149,7 @@ def _ahead(logs: Iterable[JobLog]) -> dict[str, float]:
     told = defaultdict(list)
     for log in logs:
         if log.end:
-            told[log.host].append(log.ended.timestamp() - log.path.stat().st_mtime)
+            told[log.host].append((log.ended - log.written).total_seconds())
     ahead = {host: statistics.median(seconds) for host, seconds in told.items()}
     return {host: seconds for host, seconds in ahead.items() if abs(seconds) > AGREE}
 
@@ -179,8 +192,10 @@ def _cached(results: Path, raw: Path, since: float, logged: set[tuple[str, str]]
 
 def _linked(path: Path) -> float | None:
     """When a file, or what a folder holds, was linked; None where it is no link."""
-    links = [link for link in (path, *(path.iterdir() if path.is_dir() else ())) if link.is_symlink()]
-    return links[0].lstat().st_mtime if links else None
+    with suppress(FileNotFoundError):  # Snakemake removes what it makes anew
+        links = [link for link in (path, *(path.iterdir() if path.is_dir() else ())) if link.is_symlink()]
+        return links[0].lstat().st_mtime if links else None
+    return None
 
 
 def _runs(results: Path, jobs: Iterable[Job]) -> Counter[str]:
@@ -205,8 +220,7 @@ def _told(
     wall = duration(max(job.ended for job in jobs))
     paragraphs = [
         "# What happened",
-        f"{results}, {_time(since):%Y-%m-%d %H:%M:%S} UTC: {len(jobs)} job{'s' * (len(jobs) > 1)} in {wall}, "
-        f"{counts}.",
+        f"{results}, {_time(since):%Y-%m-%d %H:%M:%S} UTC: {many(len(jobs), 'job')} in {wall}, {counts}.",
         _told_of_runs(_runs(results, jobs)),
         _by_stage(jobs),
         *_told_of_clocks(ahead),
@@ -262,7 +276,7 @@ def _told_of_clocks(ahead: Mapping[str, float]) -> Iterator[str]:
 
 def _told_of_failures(jobs: Sequence[Job], *, failed: bool) -> Iterator[str]:
     if failed and not jobs:
-        yield "The workflow failed, and no job's log says why: Snakemake's messages do."
+        yield UNTOLD
     for job in jobs[:SHOWN]:
         yield f"## {job.stage} {job.name}" if job.name != job.stage else f"## {job.stage}"
         attempt = f", attempt {job.attempts}" if job.attempts > 1 else ""
@@ -276,15 +290,8 @@ def _told_of_failures(jobs: Sequence[Job], *, failed: bool) -> Iterator[str]:
 def _end(job: Job) -> str:
     """How a job ended that is not done."""
     if job.state == "killed":
-        return "killed, or at work still: its log has no end"
+        return "killed, perhaps for want of memory, or at work still: its log has no end"
     return f"{job.state}: {job.why}" if job.state == "failed" else f"{job.state} {job.why}"
-
-
-def duration(seconds: float) -> str:
-    """A time as one reads it."""
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _listed(jobs: Sequence[Job], since: float) -> str:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,7 @@ class Project:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=1200,  # everything at demo scale, on a machine that is busy
+            timeout=7200,  # everything at demo scale, on a machine that is slow and busy
             check=False,
         )
         text = done.stdout + done.stderr
@@ -81,7 +81,7 @@ class Project:
 
     def planned(self, *words: str) -> Counter[str]:
         """How many jobs of each rule a dry run plans."""
-        text = self.run("--dry-run", "--quiet", "rules", *words)
+        text = self.run(*words, "--dry-run", "--quiet", "rules")
         rows = [line.split() for line in text.splitlines()]
         return Counter({row[0]: int(row[1]) for row in rows if len(row) == 2 and row[1].isdigit()})
 
@@ -103,6 +103,17 @@ class Project:
         files = sorted(self.folder.glob("outputs/paper/runs/*/*/metrics.parquet"))
         whole = pd.concat([pd.read_parquet(file) for file in files], ignore_index=True)
         return whole.sort_values(list(whole.columns[:-1]), ignore_index=True)
+
+
+@dataclass(frozen=True)
+class Elsewhere(Project):
+    """A project with an environment of its own."""
+
+    extra: dict[str, str] = field(default_factory=dict)
+
+    def environment(self) -> dict[str, str]:
+        """With what is given."""
+        return {**super().environment(), **self.extra}
 
 
 def new_project(folder: Path, study: Mapping[str, Any] = STUDY) -> Project:

@@ -69,6 +69,12 @@ def test_failure_is_told_with_its_sentence_and_where_the_log_is(made: Project) -
     assert [row["state"] for row in jobs(made)] == ["failed"]
 
 
+def test_failure_before_any_job_wrote_its_log_is_said(made: Project) -> None:
+    (made.folder / "scripts" / "aggregate.py").write_text("raise SystemExit('lapwing is not there')\n")
+    text = made.run("--forcerun", "aggregate", ok=False)
+    assert "The workflow failed, and no job's log says why: Snakemake's messages do." in text
+
+
 def test_summary_that_cannot_be_written_stops_nothing(made: Project) -> None:
     folder = made.folder / "outputs" / "paper"
     shutil.rmtree(folder / "summary")

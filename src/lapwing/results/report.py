@@ -15,7 +15,7 @@ from lapwing.errors import UserError
 from lapwing.results import layout, origins, tables
 from lapwing.results.artefact import Artefact
 from lapwing.schema import Closed, Name, validate
-from lapwing.summary import duration
+from lapwing.words import duration, many
 
 VERSION = "version_"
 
@@ -33,8 +33,6 @@ class Shown(Closed):
     """The executed notebook as a page."""
     studies: list[Name] = []
     """Those whose runs are behind it."""
-    alt: str | None = None
-    """What the figure shows, in a sentence; its title where there is none."""
 
 
 class LeftOut(Closed):
@@ -87,7 +85,7 @@ def report(
 def _summary(shown: list[Shown], frames: Mapping[str, pd.DataFrame], studies: list[dict[str, Any]]) -> str:
     runs = sum(len(study["rows"]) for study in studies)
     seconds = sum(study["seconds"] for study in studies)
-    made, ran = _many(len(shown), "artefact"), _many(runs, "run")
+    made, ran = many(len(shown), "artefact"), many(runs, "run")
     sentences = [f"{made} from {ran}, {duration(seconds)} of training."]
     if counts := tables.verdicts(frames.values()):
         sentences.append(f"Verdicts, added up over the tables: {layout.counted(counts)}.")
@@ -104,7 +102,7 @@ def _artefact(
     links = [{"text": kind, "to": _relative(path, out)} for kind, path in made.items()]
     behind = [origins.of_artefact(runs[study], described) for study in artefact.studies]
     mixed = origins.mixed(pd.concat(behind)) if behind else ""
-    head = {"name": artefact.name, "title": described.title, "alt": artefact.alt or described.title}
+    head = {"name": artefact.name, "title": described.title}
     return head | {"mixed": mixed, "table": html, "image": image, "links": links}
 
 
@@ -176,7 +174,3 @@ def _shown(value: Any) -> str:
     if pd.isna(value):
         return ""
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _many(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
