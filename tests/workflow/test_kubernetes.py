@@ -56,7 +56,13 @@ def run(project: Project, cluster: Cluster, *words: str, ok: bool = True) -> str
     command = [sys.executable, "-m", "snakemake", *words, "--profile", "profiles/kubernetes", *claim]
     command += ["--seconds-between-status-checks", "1"]
     done = subprocess.run(
-        command, cwd=project.folder, env=environment, capture_output=True, text=True, timeout=600, check=False
+        command,
+        cwd=project.folder,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=7200,
+        check=False,
     )
     text = done.stdout + done.stderr
     assert (done.returncode == 0) == ok, text + "".join(cluster.logs.values())

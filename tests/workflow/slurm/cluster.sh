@@ -89,7 +89,7 @@ SchedulerParameters=bf_interval=1,sched_interval=1,batch_sched_delay=0
 MpiDefault=none
 ReturnToService=2
 SwitchType=switch/none
-MinJobAge=600
+MinJobAge=86400
 KillWait=5
 SlurmdParameters=config_overrides
 GresTypes=gpu

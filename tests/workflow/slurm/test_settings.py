@@ -82,7 +82,7 @@ def test_a_misspelt_key_is_named_with_the_right_one() -> None:
 
 
 EXPECTED = {"prepare": "45", "corrupt": "6", "aggregate": "10", "present_table": "10"}
-"""Minutes, where a job may ask for 45: those of a group, of ten jobs at most, for a tenth of it."""
+"""Minutes of a first attempt, where a job may ask for 45."""
 
 
 @pytest.mark.workflow

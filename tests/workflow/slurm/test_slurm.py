@@ -20,7 +20,9 @@ from tests.workflow.slurm.cluster import SITE, Driver, Job, for_cluster
 pytestmark = [pytest.mark.workflow, pytest.mark.may_be_left_out, pytest.mark.usefixtures("slurm")]
 
 CORRUPTIONS = ["original", "random_label", "batch_label_flip"]
-LONGER = merged(STUDY, {"conditions": {"epochs": 25}, "grid": {"corruption": CORRUPTIONS, "method": ["lap"]}})
+LONGER = merged(
+    STUDY, {"conditions": {"epochs": 100}, "grid": {"corruption": CORRUPTIONS, "method": ["lap"]}}
+)
 RESULTS = "outputs/paper/results/tiny.parquet"
 
 
@@ -37,12 +39,26 @@ def test_a_whole_run_gives_the_numbers_of_a_local_one(project: Project, finished
         "rule_corrupt_digits_corrupt",
         "rule_train_wildcards_tiny_digits-original",
         "rule_train_wildcards_tiny_digits-random_label",
-        "rule_results_aggregate",
+        "rule_aggregate_wildcards_tiny",
     }
     assert all(job.state == "COMPLETED" and job.said["Partition"] == "cpu" for job in jobs.values())
     asked = jobs["rule_corrupt_digits_corrupt"].asked("NumCPUs", "MinMemoryNode", "TimeLimit")
     assert asked == ("1", "2000M", "00:24:00")  # four in a group, one after another: six minutes each
     assert {read_log(log).end for log in project.folder.glob("outputs/paper/logs/**/*.log")} == {"done"}
+
+
+def test_a_notebook_that_fails_takes_nothing_else_away(made: Project) -> None:
+    """Of a group that fails Snakemake removes what every member made."""
+    made.write_study({**STUDY, "artefacts": dict.fromkeys(("tiny", "broken"), STUDY["artefacts"]["tiny"])})
+    broken = made.folder / "notebooks/broken.ipynb"
+    broken.write_text((made.folder / "notebooks/artefact.ipynb").read_text().replace("import", "imporrt", 1))
+    for name in ("results", "notebooks", "tables"):
+        shutil.rmtree(made.folder / "outputs/paper" / name)
+    with Driver(for_cluster(made), "tiny", "broken", "--retries", "0") as driver:
+        driver.finish(ok=False)
+
+    assert (made.folder / RESULTS).is_file()
+    assert [table.name for table in made.folder.glob("outputs/paper/tables/*.csv")] == ["tiny.csv"]
 
 
 # -- jobs that do not end by themselves ------------------------------------------------------------

@@ -15,7 +15,7 @@ case "$*" in
     [ -e away ] && { echo 'slurm_load_jobs error: Unable to contact slurm controller' >&2; exit 1; }
     for job; do :; done
     grep -q "^$job|" known || { echo 'slurm_load_jobs error: Invalid job id specified' >&2; exit 1; } ;;
-*--states=all*) [ -e broken ] && { echo 2 3; exit 1; }; cat listed ;;
+*--states=all*) [ -e broken ] && { echo 2 3; echo No route to host >&2; exit 1; }; cat listed ;;
 *) echo "$*" ;;
 esac
 """
@@ -121,9 +121,25 @@ def test_queue_that_fails_lists_nothing(slurm: Slurm) -> None:
     assert slurm.says("") == ["1|ERROR"]
 
 
+def test_failed_queries_are_noted(slurm: Slurm) -> None:
+    slurm.says("1|RUNNING")
+    notes = slurm.folder / "outputs/slurm-logs/queue.log"
+    assert not notes.exists()
+    (slurm.folder / "broken").touch()
+    slurm.command("sacct", "#!/bin/sh\necho Not now. >&2; echo Nor here. >&2; exit 2\n")
+    slurm.ask(*FOR_THE_PLUGIN)
+    slurm.ask(*OF_ACCOUNTING, command="sacct")
+    said = [line.split(" ", 1)[1] for line in notes.read_text().splitlines()]
+    unanswered = "squeue, exit code 1: No route to host"
+    assert said == [unanswered, "sacct, exit code 2: Nor here.", unanswered]
+
+
 def test_answer_does_not_depend_on_the_notes(slurm: Slurm) -> None:
-    (slurm.folder / ".snakemake").touch()  # where a folder should be
+    for name in (".snakemake", "outputs"):
+        (slurm.folder / name).touch()  # where a folder should be
     assert slurm.says("1|RUNNING") == ["1|RUNNING"]
+    (slurm.folder / "broken").touch()
+    assert slurm.says("1|RUNNING") == []
 
 
 def test_other_questions_go_to_slurm(slurm: Slurm) -> None:
@@ -133,11 +149,21 @@ def test_other_questions_go_to_slurm(slurm: Slurm) -> None:
 OF_ACCOUNTING = ["-X", "--noheader", "--starttime", "2026-01-01T00:00", "--endtime", "now", "--name", "call"]
 
 
-@pytest.mark.parametrize(("script", "said"), [("echo '1|RUNNING'", "1|RUNNING\n"), ("echo 1; exit 1", "")])
-def test_accounting_that_fails_lists_nothing(slurm: Slurm, script: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo '1|RUNNING'", "1|RUNNING\n"),
+        ("echo Slurm accounting storage is disabled >&2; exit 1", "2|PENDING\n"),
+        ("sleep 4; exit 1", ""),
+    ],
+    ids=["answers", "fails at once", "fails later"],
+)
+def test_queue_is_asked_where_accounting_fails_at_once(slurm: Slurm, script: str, said: str) -> None:
+    """Later there is no time left, of the minute that the plugin waits."""
     slurm.command("sacct", f"#!/bin/sh\n{script}\n")
+    slurm.listed("2|PENDING")
     asked = slurm.ask(*OF_ACCOUNTING, command="sacct")
-    assert (asked.returncode, asked.stdout) == (0, said)
+    assert (asked.returncode, asked.stdout, asked.stderr) == (0, said, "")
 
 
 def test_without_accounting_the_queue_is_asked(slurm: Slurm) -> None:
