@@ -3,6 +3,7 @@
 from math import prod
 
 from lapwing.datasets import datasets
+from lapwing.datasets.download import marks_of_part
 
 
 def datasets_of(inputs):
@@ -11,11 +12,13 @@ def datasets_of(inputs):
 
 
 def files_of_dataset(wildcards):
-    """What decides the raw files: their names and digests, not where they come from; a part is another thing."""
-    files = [
-        [file.name, file.size, file.sha256 or file.md5] for file in datasets.get(wildcards.dataset).files
-    ]
-    return [*files, "part"] if plan.part else files
+    """What decides the raw files: their names and digests, not where they come from; of a part what the mirror holds."""
+    dataset = datasets.get(wildcards.dataset)
+    files = [[file.name, file.size, file.sha256 or file.md5] for file in dataset.files]
+    if not plan.part:
+        return files
+    marks = marks_of_part(dataset, plan.settings.data.mirror, plan.raw / wildcards.dataset)
+    return [*files, "part", *map(list, marks.items())]
 
 
 def raw_of_dataset(wildcards):

@@ -21,7 +21,7 @@ from lapwing.datasets.remote import Patience
 
 Answer = Callable[["Handler"], None]
 
-IMPATIENT = Patience(timeout_s=0.3, attempts=3, pause_s=0.001)
+IMPATIENT = Patience(timeout_s=1, attempts=3, pause_s=0.001)
 
 
 class Handler(http.server.BaseHTTPRequestHandler):

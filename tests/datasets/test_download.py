@@ -18,7 +18,8 @@ import pytest
 from lapwing.datasets import fashion_mnist, remote
 from lapwing.datasets.archive import read_members
 from lapwing.datasets.base import Dataset, Member, RemoteFile, Terms
-from lapwing.datasets.download import check_available, download, download_files, missing_step
+from lapwing.datasets.download import check_available, download, download_files, marks_of_part, missing_step
+from lapwing.datasets.mirror import mark_of
 from lapwing.datasets.raw import read_manifest, verify
 from lapwing.errors import UserError
 from lapwing.files import read_json
@@ -656,7 +657,7 @@ def test_unpacked_tree_in_a_mirror_stands_for_its_archive(folder: Path, tmp_path
     for _ in range(2):  # the second time the folder is found complete
         fetch(dataset, folder, [tmp_path / "mirror"], offline=True)
         assert members_of(folder / "set.tar.gz") == TREE
-        assert read_manifest(folder)["set.tar.gz"]["packed"] is True
+        assert read_manifest(folder)["set.tar.gz"]["packed"] == mark_of(tmp_path / "mirror/small-set/set")
     verify(dataset, folder)
 
 
@@ -695,3 +696,50 @@ def test_part_of_an_archive_is_taken_only_where_a_part_is_enough(
     fetch(dataset, folder, [mirror], offline=True, part=True)
     assert members_of(folder / "set.tar.gz") == some
     verify(dataset, folder)
+
+
+@pytest.mark.parametrize("kind", ["archive", "folder"])
+def test_part_that_was_changed_is_taken_anew(kind: str, folder: Path, tmp_path: Path) -> None:
+    mirror, some, more = (
+        tmp_path / "mirror",
+        {"set/a/1.txt": b"one"},
+        {"set/a/1.txt": b"one", "set/a/3.txt": b"3"},
+    )
+    path = "pieces/some.tar.gz" if kind == "archive" else "pieces/some"
+    dataset = dataset_of(tree_of(tar_of(TREE), parts=(path,)))
+
+    def held(tree: dict[str, bytes]) -> dict[str, str]:
+        folders = {name.replace("set/", f"{path}/"): content for name, content in tree.items()}
+        put(mirror, {path: tar_of(tree)} if kind == "archive" else folders)
+        return marks_of_part(dataset, [mirror], folder)
+
+    marks = [held(some)]
+    fetch(dataset, folder, [mirror], offline=True, part=True)
+    marks.append(held(more))
+    fetch(dataset, folder, [mirror], offline=True, part=True)
+    assert members_of(folder / "set.tar.gz") == more
+    assert marks[0] != marks[1]
+
+
+def test_mirror_that_is_away_changes_no_part(folder: Path, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    put(mirror, {"pieces/some/a/1.txt": b"one"})
+    dataset = dataset_of(tree_of(tar_of(TREE), parts=("pieces/some",)))
+    assert marks_of_part(dataset, [], folder) == {}
+    fetch(dataset, folder, [mirror], offline=True, part=True)
+    marks = marks_of_part(dataset, [mirror], folder)
+    assert marks.keys() == {"set.tar.gz"}
+    assert marks_of_part(dataset, [], folder) == marks
+    fetch(dataset, folder, [], offline=True, part=True)
+    assert members_of(folder / "set.tar.gz") == {"set/a/1.txt": b"one"}
+
+
+def test_the_official_archive_takes_the_place_of_a_part(folder: Path, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    put(mirror, {"pieces/some/a/1.txt": b"one"})
+    dataset = dataset_of(tree_of(tar_of(TREE), parts=("pieces/some",)))
+    fetch(dataset, folder, [mirror], offline=True, part=True)
+    put(mirror, {"small-set/set.tar.gz": tar_of(TREE)})
+    assert marks_of_part(dataset, [mirror], folder) == {}
+    fetch(dataset, folder, [mirror], offline=True, part=True)
+    assert members_of(folder / "set.tar.gz") == TREE

@@ -307,14 +307,16 @@ need a folder of their group, made before the first of them uses it:
 What is made in it then belongs to the group, which may go on with every run, whatever the users' umasks.
 
     export SNAKEMAKE_OUTPUT_CACHE=/shared/lapwing-cache
-    snakemake --cores all --cache download prepare prepare_text corrupt
+    snakemake table_1 --cores all --cache download prepare prepare_text corrupt
 
-shares downloaded, prepared and corrupted data. Snakemake's cache has no lock: of two checkouts that miss an
-entry at the same time both make it. Files are put in place whole, and both are the same, so nothing is
-damaged. Of a downloaded folder the second lands inside the first, where nothing looks for it; a third at
-the same time fails (`Destination path … already exists`) and can be started again. Where a download is
-long, fill the cache first: `--until prepare` in one checkout. `benchmarks/two_checkouts.py` shows how much
-is done twice.
+shares downloaded, prepared and corrupted data. At scale `subset` a part of a collection is known by the
+names, and by the times of folders and archives, in the mirror: another part is another entry, and one that
+is enlarged is taken anew. A mirror that is away changes nothing. Snakemake's cache has no lock: of two
+checkouts that miss an entry at the same time both make it. Files are put in place whole, and both are the
+same, so nothing is damaged. Of a downloaded folder the second lands inside the first, where nothing looks
+for it; a third at the same time fails (`Destination path … already exists`) and can be started again. Where
+a download is long, fill the cache first: `--until prepare` in one checkout. `benchmarks/two_checkouts.py`
+shows how much is done twice.
 """
 
 

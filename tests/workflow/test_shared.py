@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.two_checkouts import start_together
 from lapwing.study_files import read_studies
-from tests.workflow.conftest import new_demo, new_project
+from tests.datasets.conftest import tar_of
+from tests.workflow.conftest import Elsewhere, Project, new_demo, new_project
 
 pytestmark = pytest.mark.workflow
 
@@ -41,3 +42,29 @@ def test_one_artefact_trains_the_runs_of_its_studies_and_no_other(tmp_path: Path
     own = next(study for study in studies if artefact in study.artefacts)
     assert trained
     assert trained <= {own.name, *own.artefacts[artefact].studies}
+
+
+def test_a_part_of_a_collection_is_the_part_that_the_mirror_holds_now(tmp_path: Path) -> None:
+    """Also where a cache is shared with somebody whose mirror holds another part."""
+    parts = [tar_of({f"tiny-imagenet-200/{name}": b"" for name in names}) for names in ("a", "ab")]
+    shared = {"SNAKEMAKE_OUTPUT_CACHE": str(tmp_path / "cache")}
+    (tmp_path / "cache").mkdir()
+    one, other = (Elsewhere(new_demo(tmp_path / name).folder, shared) for name in ("one", "other"))
+    held = tmp_path / "mirror/tiny-imagenet-subset/tiny-imagenet-200-subset.tar"
+    held.parent.mkdir(parents=True)
+
+    def words(mirror: str) -> list[str]:
+        data = f"data={{mirror: [{mirror}], offline: true, accept: [tiny_imagenet]}}"
+        return ["table_7", "--until", "download", "--cache", "--config", "scale=subset", data]
+
+    def taken(project: Project) -> bytes:
+        project.run(*words(str(tmp_path / "mirror")))
+        return (project.folder / "resources/part/tiny_imagenet/tiny-imagenet-200.zip").read_bytes()
+
+    held.write_bytes(parts[0])
+    assert taken(one) == parts[0]
+    held.write_bytes(parts[1])
+    assert taken(other) == parts[1]
+    assert taken(one) == parts[1]
+    for mirror in (str(tmp_path / "mirror"), ""):  # away
+        assert one.planned(*words(mirror))["download"] == 0

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from lapwing.datasets import datasets
 from lapwing.datasets.archive import pack, unpack
 from lapwing.datasets.base import Content, Dataset, Member, RemoteFile
-from lapwing.datasets.mirror import mirror_copies, what_is_missing
+from lapwing.datasets.mirror import is_official, mark_of, mirror_copies, what_is_missing
 from lapwing.datasets.raw import (
     MANIFEST,
     PACKED,
@@ -126,6 +126,22 @@ def _permission(key: str, dataset: Dataset, mirrors: Sequence[Path], accepted: C
     return None
 
 
+def marks_of_part(dataset: Dataset, mirrors: Sequence[Path], folder: Path) -> dict[str, str]:
+    """What tells a part of a collection from another: marks of what mirrors hold in place of its archives.
+
+    Where no mirror has any, that of which the raw `folder` was made: a mirror that is away changes nothing.
+    """
+    recorded = _recorded(folder)
+    marks = {}
+    for file in dataset.files:
+        copy = mirror_copies(file, dataset, mirrors, part=True).get(file.name)
+        if copy is None:
+            marks[file.name] = recorded.get(file.name, {}).get(PACKED)
+        elif not is_official(file, copy):
+            marks[file.name] = mark_of(copy)
+    return {name: mark for name, mark in marks.items() if mark}
+
+
 def download_files(
     key: str,
     dataset: Dataset,
@@ -148,9 +164,9 @@ def download_files(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with _locked(folder.with_name(f"lock-{folder.name}")):
-            if not _is_complete(dataset, folder):
-                patience = patience or Patience()
-                work = _Work(key, dataset, folder, mirrors, offline, patience, _recorded(folder), part)
+            patience = patience or Patience()
+            work = _Work(key, dataset, folder, mirrors, offline, patience, _recorded(folder), part)
+            if any(map(work.is_changed, dataset.files)) or not _is_complete(dataset, folder):
                 work.do()
     except OSError as error:
         raise UserError(f"{error.filename or folder} cannot be used: {error.strerror or error}.") from error
@@ -241,10 +257,18 @@ class _Work:
         kept = sum(content.expected_size for content in file.kept)
         return kept + (file.expected_size if fetched else 0)
 
+    def is_changed(self, file: RemoteFile) -> bool:
+        """Whether a mirror holds another part of a file than that which the raw folder was made of."""
+        mark = self.recorded.get(file.name, {}).get(PACKED)
+        copy = self.copies(file).get(file.name) if self.part and mark else None
+        return copy is not None and (is_official(file, copy) or mark != mark_of(copy))
+
     # -- what is there already ---------------------------------------------------------------------
 
     def reused(self, file: RemoteFile) -> Manifest:
         """Entries of what an earlier download left of `file`; empty unless all of it is as it should be."""
+        if self.is_changed(file):
+            return {}
         entries = {content.name: self.reused_content(content) for content in file.kept}
         return {name: entry for name, entry in entries.items() if entry} if all(entries.values()) else {}
 
@@ -254,7 +278,8 @@ class _Work:
             found = look_at(path) if path.is_file() else None
             if found and any(known.mismatch(found) is None for known in self.known(content)):
                 _copy(path, self.whole / content.name)
-                packed = {PACKED: True} if self.recorded.get(content.name, {}).get(PACKED) else {}
+                mark = self.recorded.get(content.name, {}).get(PACKED)
+                packed = {PACKED: mark} if mark else {}
                 return {"sha256": found.sha256, "size": found.size, "from": origin, **packed}
         return None
 
@@ -298,15 +323,15 @@ class _Work:
 
     def packed(self, file: RemoteFile, source: Path) -> Manifest:
         """An archive out of a folder that holds its files, or a part of it; empty for the official one."""
-        target = self.whole / file.name
+        if is_official(file, source):
+            return {}
+        target, mark = self.whole / file.name, mark_of(source)
         if source.is_dir():
             pack(source, file.tree, target, file.needed)
-        elif self.part and source.name != file.name:
-            _copy(source, target)
         else:
-            return {}
+            _copy(source, target)
         found = look_at(target)
-        return {file.name: {"sha256": found.sha256, "size": found.size, "from": str(source), PACKED: True}}
+        return {file.name: {"sha256": found.sha256, "size": found.size, "from": str(source), PACKED: mark}}
 
     def copied(self, contents: Iterable[Content], copies: dict[str, Path]) -> Manifest:
         entries = {}

@@ -4,10 +4,12 @@ A mirror may hold an archive or its members: under their paths in the archive, i
 or in the mirror itself, so that a folder into which an archive was unpacked is a mirror too.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from lapwing.datasets.base import Dataset, RemoteFile
+from lapwing.files import content_key
 
 
 def mirror_copies(
@@ -28,6 +30,24 @@ def mirror_copies(
     members = {member.name: _first([folder / member.name for folder in folders]) for member in file.members}
     found = {name: path for name, path in members.items() if path}
     return found if len(found) == len(members) else {}
+
+
+def is_official(file: RemoteFile, copy: Path) -> bool:
+    """Whether what a mirror holds of a file is the file itself, and not a folder or a part in its place."""
+    return copy.is_file() and copy.name == file.name
+
+
+def mark_of(copy: Path) -> str:
+    """What tells an archive or a folder from what it was before it was changed.
+
+    Cheap, as a folder may hold a hundred thousand files: every name counts, and the times of folders and of
+    what lies at the top.
+    """
+    names = {os.path.relpath(folder, copy): sorted(below + files) for folder, below, files in os.walk(copy)}
+    looked_at = sorted(path for path in {copy, *copy.glob("*"), *map(copy.joinpath, names)} if path.exists())
+    times = [[os.path.relpath(path, copy), path.stat().st_mtime_ns] for path in looked_at]
+    sizes = [path.stat().st_size for path in looked_at if path.is_file()]
+    return content_key([names, times, sizes])
 
 
 def _called(file: RemoteFile, part: bool) -> str:

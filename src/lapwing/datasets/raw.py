@@ -51,8 +51,8 @@ def as_recorded(content: Content, manifest: Manifest) -> Content:
 
 
 PACKED = "packed"
-"""In the manifest's entry of an archive that is not the official one: packed from the files of a mirror, or a
-part of it."""
+"""In the manifest's entry of an archive that is not the official one, packed from the files of a mirror or a
+part of it: the mark of what the mirror held (`lapwing.datasets.mirror.mark_of`)."""
 
 
 def verify(dataset: Dataset, folder: Path) -> Manifest:
