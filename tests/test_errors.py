@@ -14,6 +14,10 @@ def test_near_word_is_proposed_and_otherwise_all_are_named() -> None:
     assert did_you_mean("xyz", []) == "known: none."
 
 
+def test_space_that_yaml_wants_is_told() -> None:
+    assert did_you_mean("mirror:/a", ["mirror"]) == "in YAML a space follows the colon: mirror: /a"
+
+
 def test_module_of_an_extra_that_is_not_installed_is_told_with_the_extra() -> None:
     assert optional("json", "text") is json
     with pytest.raises(UserError, match=r"no_such is not installed; .* pip install 'lapwing\[text\]'\.$"):

@@ -159,13 +159,13 @@ VARIED = {"grid": {"varied": ["leniency"], "setting": [1.0]}}
 MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     ("misspelt key", {"conditions": {"epoch": 3}}, "unknown key epoch; did you mean epochs?"),
     ("misspelt key at the top", {"artefact": {}}, "unknown key artefact; did you mean artefacts?"),
-    ("wrong type", {"conditions": {"epochs": "many"}}, "epochs: Input should be a valid integer"),
+    ("wrong type", {"conditions": {"epochs": "many"}}, "epochs: must be a whole number"),
     (
         "mirrored features",
         {"grid": {"dataset": ["two_moons"]}, "conditions": {"augmentation": "horizontal_flip"}},
         "augmentation: horizontal_flip needs images (channels, height, width), and inputs of two_moons have",
     ),
-    ("out of range", {"conditions": {"epochs": 0}}, "epochs: Input should be greater than or equal to 1"),
+    ("out of range", {"conditions": {"epochs": 0}}, "epochs: must be greater than or equal to 1"),
     ("infinite", {"conditions": {"optimiser": {"learning_rate": float("inf")}}}, "finite number"),
     ("misspelt method", {"grid": {"method": ["standard", "lapp"]}}, "unknown method lapp; did you mean lap?"),
     ("misspelt dataset", {"grid": {"dataset": ["digit"]}}, "unknown dataset digit; did you mean digits?"),
@@ -252,7 +252,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
         {"grid": {"corruption": ["random_permute"]}},
         "Random Permute alters words, and the inputs are numbers.",
     ),
-    ("no grid", {"grid": None}, "grid: Input should be a valid list"),
+    ("no grid", {"grid": None}, "grid: must be a list"),
     (
         "grids of different axes",
         {"grid": [TINY["grid"], {**TINY["grid"], "size": [1]}]},
@@ -291,7 +291,7 @@ MISTAKES: list[tuple[str, dict[str, Any], str]] = [
     (
         "seeds as text",
         {"conditions": {"seeds": ["2"]}},
-        "seeds.0: Input should be a valid integer (it is '2').",
+        "seeds.0: must be a whole number (it is '2').",
     ),
     (
         "a seed that no generator takes",

@@ -192,15 +192,15 @@ def test_bases_that_go_round_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mistake", "sentence"),
     [
-        ({"special": [{"set": {"epochs": 1}}]}, "tiny.yaml (demo): special.0.where: Field required."),
-        ({"special": [{"where": LAP}]}, "tiny.yaml (demo): special.0.set: Field required."),
+        ({"special": [{"set": {"epochs": 1}}]}, "tiny.yaml (demo): special.0.where: must be given."),
+        ({"special": [{"where": LAP}]}, "tiny.yaml (demo): special.0.set: must be given."),
         (
             {"special": special(["lap"], epochs=1)},  # type: ignore[arg-type]
-            "tiny.yaml (demo): special.0.where: Input should be a valid dictionary.",
+            "tiny.yaml (demo): special.0.where: must be keys with values.",
         ),
         ({"scales": 3}, "tiny.yaml: scales: each scale has keys with values, as the study has (it is 3)."),
         ({"scales": {"demo": None}}, "tiny.yaml: scales: each scale has keys with values"),
-        ({"conditions": None}, "tiny.yaml (demo): conditions: Input should be a valid dictionary."),
+        ({"conditions": None}, "tiny.yaml (demo): conditions: must be keys with values."),
     ],
     ids=["no where", "no set", "where is a list", "scales is a number", "an empty scale", "no conditions"],
 )

@@ -12,6 +12,17 @@ from lapwing.errors import UserError, did_you_mean
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 """A key of the vocabulary: it becomes part of a path."""
 
+PLAINER = {
+    "missing": "must be given",
+    **dict.fromkeys(("model_type", "dict_type"), "must be keys with values"),
+    "list_type": "must be a list",
+    **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
+    **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
+    **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
+    "string_type": "must be text",
+    "path_type": "must be a path",
+}
+"""What pydantic says by type of problem, in words of no programming language."""
 
 Model = TypeVar("Model", bound=pydantic.BaseModel)
 
@@ -40,7 +51,8 @@ def validate(model: type[Model], values: object, where: str) -> Model:
     if problem["type"] == "extra_forbidden":
         known = _fields_at(model, path[:-1])
         raise UserError(f"{where}: unknown key {place}; {did_you_mean(path[-1], known)}")
-    message = problem["msg"].removeprefix("Value error, ").rstrip(".")
+    said = problem["msg"].removeprefix("Value error, ").replace("Input should", "must").rstrip(".")
+    message = PLAINER.get(problem["type"], said)
     value = problem["input"]
     shown = f" (it is {value!r})" if isinstance(value, str | int | float) else ""
     raise UserError(f"{where}: {place + ': ' if place else ''}{message}{shown}.")

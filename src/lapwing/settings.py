@@ -174,7 +174,8 @@ class Settings(Closed):
         wanted = info.data.get("memory_mb", 0) * max(1, info.data.get("gpu", 0))
         if slurm.max_memory_mb and wanted > slurm.max_memory_mb:
             raise ValueError(
-                f"max_memory_mb is {slurm.max_memory_mb}, and memory_mb grants a training job {wanted}"
+                f"max_memory_mb is {slurm.max_memory_mb}, and memory_mb grants a training job {wanted}; "
+                "lower memory_mb, or raise max_memory_mb"
             )
         return slurm
 

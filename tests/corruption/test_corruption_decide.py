@@ -307,7 +307,7 @@ def test_sources_that_the_dataset_names_stay() -> None:
     few = CorruptionSettings(**wanted(sources={**sources, "number": 6}))
     with pytest.raises(UserError, match=r"sources\.number: the dataset names 7 sources \(it is 6\)"):
         decide(few, prepared, ABOUT, seed=2)
-    with pytest.raises(UserError, match="the dataset does not go with given"):
+    with pytest.raises(UserError, match="given needs a dataset that says of every row who supplied it"):
         decide(CorruptionSettings(**wanted(sources=sources)), toy(300), ABOUT, seed=2)
 
 

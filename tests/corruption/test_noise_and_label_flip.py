@@ -97,7 +97,8 @@ def test_only_two_classes_can_be_flipped(classes: int | None, task: str) -> None
     if classes is None:
         prepared["train/targets"] = prepared["train/targets"].astype(np.float32)
     about = {**ABOUT, "classes": classes, "task": task}
-    with pytest.raises(UserError, match="noise_and_label_flip flips the labels of two classes, and here are"):
+    sentence = f"noise_and_label_flip flips labels of two classes, and the dataset has {classes or 'none'}."
+    with pytest.raises(UserError, match=sentence):
         decide(wanted(2, 1), prepared, about, seed=0)
 
 

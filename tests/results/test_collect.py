@@ -81,7 +81,7 @@ def repeat_a_source(made_up):
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (repeat_a_row, "twice there: .*corruption=original, method=standard, seed=2, epoch=1"),
+        (repeat_a_row, "corruption=original, method=standard, seed=2, epoch=1, .* is there twice"),
         (put_nan, "a value is not finite: dataset=fashion_mnist, .*seed=2, epoch=2, metric=top_1"),
         (put_infinity, "a value is not finite"),
         (take_a_run_out, "run .*corruption=random_label, method=lap, seed=8 is missing"),
@@ -90,7 +90,7 @@ def repeat_a_source(made_up):
         (cut_a_run_short, r"end at different epochs \(3 and 4\)"),
         (name_another_method, "method=arfl, seed=2 is no run of this study"),
         (rename_a_column, "its columns are .*score; a part of this study has .*value"),
-        (repeat_a_source, "twice there: .*source=1"),
+        (repeat_a_source, "source=1 is there twice"),
     ],
 )
 def test_what_is_wrong_with_a_part_is_one_sentence(made_up, tmp_path, damage, sentence):

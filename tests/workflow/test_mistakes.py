@@ -21,7 +21,7 @@ pytestmark = pytest.mark.workflow
         (["--config", "scal=demo"], "config: unknown key scal; did you mean scale?"),
         (
             ["--config", "scale=papr"],
-            "config: scale: Input should be 'demo', 'subset' or 'paper' (it is 'papr').",
+            "config: scale: must be 'demo', 'subset' or 'paper' (it is 'papr').",
         ),
         (["--config", "data={mirorr: x}"], "config: unknown key data.mirorr; did you mean mirror?"),
         (["--config", "data={mirror: nowhere}"], "config: data.mirror: There is no folder nowhere"),
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.workflow
         (["--config", "only={metod: lap}"], "only: unknown axis metod; did you mean method?"),
         (["--config", "studies=nowhere"], "There is no folder nowhere"),
         (["--config", "gpu=2"], "tiny: method lap cannot train one run on 2 GPUs, because"),
+        (["report", "--config", "gpu=2"], "tiny: method lap cannot train one run on 2 GPUs, because"),
         (
             ["--config", "gpu=1", "device=cpu"],
             "config: device: gpu grants every training job 1; set gpu to 0, or device to auto (it is 'cpu').",
@@ -91,6 +92,7 @@ def test_all_leaves_out_what_has_no_data_and_says_so(project: Project) -> None:
             }
         )
     )
+    assert "other is left out" in project.run("report", "--dry-run")
     text = project.run()
     assert "other is left out" in text
     report = (project.folder / "outputs" / "paper" / "report.html").read_text()

@@ -47,7 +47,7 @@ def _in_blocks(options: FormOptions) -> bool:
 
 def _check_classes(options: FormOptions, input_shape: tuple[int, ...], classes: int | None) -> None:
     if classes is None:
-        raise UserError("labels of a batch are flipped or shuffled among classes, and here are none.")
+        raise UserError("labels of a batch are flipped or shuffled among classes, and the dataset has none.")
 
 
 def _relabelled(samples: Samples, draw: Draw) -> Decision:

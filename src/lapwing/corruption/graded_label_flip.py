@@ -24,7 +24,7 @@ class Options(Closed):
 
 def _check(options: Options, input_shape: tuple[int, ...], classes: int | None) -> None:
     if classes is None:
-        raise UserError("graded_label_flip flips classes, and here are none.")
+        raise UserError("graded_label_flip flips classes, and the dataset has none.")
     if not all(0 <= level <= 1 for level in options.levels):
         raise UserError(f"graded_label_flip: options.levels lie between 0 and 1 (they are {options.levels}).")
 

@@ -22,8 +22,8 @@ class Options(RisingLevels, NoiseOptions):
 
 def _check(options: Options, input_shape: tuple[int, ...], classes: int | None) -> None:
     if classes != 2:
-        what = "here are none" if classes is None else f"here are {classes}"
-        raise UserError(f"noise_and_label_flip flips the labels of two classes, and {what}.")
+        number = "none" if classes is None else classes
+        raise UserError(f"noise_and_label_flip flips labels of two classes, and the dataset has {number}.")
 
 
 def _decide(options: Options, samples: Samples) -> Decision:

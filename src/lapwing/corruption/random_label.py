@@ -24,7 +24,9 @@ class Options(Closed):
 
 def _check(options: Options, input_shape: tuple[int, ...], classes: int | None) -> None:
     if options.draw == "class_map" and classes is None:
-        raise UserError("random_label: options.draw: class_map maps classes, and here are none; use uniform.")
+        raise UserError(
+            "random_label: options.draw: class_map maps classes, and the dataset has none; use uniform."
+        )
 
 
 def _decide(options: Options, samples: Samples) -> Decision:

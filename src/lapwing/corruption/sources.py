@@ -88,7 +88,11 @@ def assign_sources(
         return _at_random(sources, count, seed, given if some_known else None)
     if sources.assignment == "given" and given is not None and not some_known:
         return _as_given(sources, given, seed, seed_first)
-    raise UserError(f"sources.assignment: the dataset does not go with {sources.assignment}; use random.")
+    rows = "every row" if sources.assignment == "given" else "no row"
+    raise UserError(
+        f"sources.assignment: {sources.assignment} needs a dataset that says of {rows} who supplied it; "
+        "use random."
+    )
 
 
 def _in_blocks(sources: Sources, count: int, seed: int) -> Assignment:

@@ -233,7 +233,7 @@ def _check_lengths(name: str, axes: list[str], ends: "pd.Series[int]") -> None:
 def _refuse_twice(name: str, table: pd.DataFrame, keys: list[str]) -> None:
     twice = table[table.duplicated(keys)]
     if len(twice):
-        raise UserError(f"{name}: twice there: {_shown(keys, twice[keys].iloc[0])}.")
+        raise UserError(f"{name}: {_shown(keys, twice[keys].iloc[0])} is there twice.")
 
 
 # -- runs ---------------------------------------------------------------------------------------------
