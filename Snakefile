@@ -1,7 +1,7 @@
 # Lapwing: every table and figure, from official files to one report.
 #
 #   snakemake --cores all                         every artefact, at the scale of config.yaml
-#   snakemake --cores all table_1                 one artefact
+#   snakemake table_1 --cores all                 one artefact
 #   snakemake --cores all --config scale=paper    the published size
 
 
@@ -44,7 +44,7 @@ for artefact in plan.artefacts:
         name:
             artefact
         input:
-            files_of_artefact(artefact),
+            files_of(artefact),
 
 
 check_targets()

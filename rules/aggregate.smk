@@ -1,3 +1,6 @@
+from lapwing.results import RESULTS_VERSION
+
+
 rule aggregate:
     """Collect what the parts of a study left in one tidy table each."""
     input:
@@ -18,7 +21,7 @@ rule aggregate:
     resources:
         **on_cpus,
         mem_mb=megabytes(2000),
-        runtime=minutes_in_group(10),
+        runtime=minutes(10),
     params:
         version=RESULTS_VERSION,
         study=lambda wildcards: study_shown(wildcards.study),

@@ -89,7 +89,7 @@ def cells_shown(wildcards):
     return plan.cells_shown(wildcards.artefact)
 
 
-def files_of_artefact(artefact):
+def files_of(artefact):
     """What an artefact consists of; nothing if it is left out, which by name is an error."""
     if artefact in plan.left_out:
         return []
@@ -99,7 +99,7 @@ def files_of_artefact(artefact):
 
 
 def files_of_all_artefacts(wildcards):
-    return [file for artefact in plan.made for file in files_of_artefact(artefact)]
+    return [file for artefact in plan.made for file in files_of(artefact)]
 
 
 def runs_of_all_studies(wildcards):

@@ -26,7 +26,7 @@ def minutes(amount, most=plan.settings.slurm.max_minutes):
     return at_attempt
 
 
-JOBS_OF_A_GROUP = 10  # at most: as profiles/slurm says of corruptions; the results of a study are fewer jobs
+JOBS_OF_A_GROUP = 10  # at most: as profiles/slurm says of corruptions
 
 
 def minutes_in_group(amount):

@@ -1,3 +1,6 @@
+from lapwing.results import RESULTS_VERSION
+
+
 rule excerpt:
     """Take the records that a figure shows, as the learner saw them."""
     input:
@@ -19,7 +22,7 @@ rule excerpt:
     resources:
         **on_cpus,
         mem_mb=megabytes(2000),
-        runtime=minutes_in_group(10),
+        runtime=minutes(10),
     params:
         cells=cells_shown,
         asked=asked_of_artefact,

@@ -1,3 +1,5 @@
+from lapwing.results import RESULTS_VERSION
+
 LABELS = {"artefact": "{artefact}"}  # in Snakemake's own report
 
 
@@ -28,7 +30,7 @@ rule present_table:
     resources:
         **on_cpus,
         mem_mb=megabytes(2000),
-        runtime=minutes_in_group(10),
+        runtime=minutes(10),
     params:
         description=description_shown,
         cells=cells_shown,

@@ -1,3 +1,6 @@
+from lapwing.results import RESULTS_VERSION
+
+
 report: "report.rst"  # the first page of Snakemake's own report
 
 

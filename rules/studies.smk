@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from lapwing.files import content_key
-from lapwing.results import RESULTS_VERSION
 from lapwing.training.origin import lock_of_image
 
 

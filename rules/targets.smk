@@ -50,8 +50,8 @@ def check_targets():
 
 
 def say_what_is_ahead(targets):
-    """Name what `all` leaves out; before more than an hour of training say how much it is."""
-    everything = not targets or "all" in targets
+    """Name what is left out of everything; before more than an hour of training say how much it is."""
+    everything = not targets or not {"all", "report"}.isdisjoint(targets)
     for artefact in plan.wanted if everything else ():
         if artefact in plan.left_out:
             print(f"lapwing: {artefact} is left out: {plan.left_out[artefact]}", file=sys.stderr)

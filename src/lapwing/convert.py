@@ -528,7 +528,7 @@ def _and(words: Sequence[str]) -> str:
 def command(artefacts: Sequence[str], only: object = None) -> str:
     """The command that makes artefacts at the published size, of the runs that `only` leaves."""
     selection = f" only={shlex.quote(_flow(only))}" if only else ""
-    return f"snakemake --cores all {' '.join(artefacts)} --config scale=paper{selection}"
+    return f"snakemake {' '.join(artefacts)} --cores all --config scale=paper{selection}"
 
 
 def _flow(value: object) -> str:

@@ -51,6 +51,7 @@ def test_conv3net_refuses_what_is_no_square_image(shape):
 
 
 def test_the_mlp_ends_in_a_softmax_unless_logits_are_asked_for():
+    torch.manual_seed(0)
     inputs = torch.rand(5, 1, 8, 8)
     torch.testing.assert_close(built("mlp", (1, 8, 8), 10)(inputs).sum(-1), torch.ones(5))
     assert float(built("mlp", (1, 8, 8), 10, logits=True)(inputs).min().detach()) < 0

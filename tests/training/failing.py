@@ -19,7 +19,7 @@ def fail_beside_a_waiting_process(processes: Processes, error: Exception) -> Non
 def fail_beside_an_aborted_process(processes: Processes, error: Exception) -> None:
     """The second process fails, and before it has ended the first is aborted, as by a lost connection."""
     if not processes.first:
-        atexit.register(time.sleep, 3)
+        atexit.register(time.sleep, 60)
         raise error
-    time.sleep(1)
+    time.sleep(5)
     os.abort()

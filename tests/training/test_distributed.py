@@ -147,11 +147,13 @@ def kill_one_when(folder: Path, pattern: str) -> threading.Thread:
     """Kill a process of ours as soon as there is such a file."""
 
     def kill() -> None:
+        end = time.monotonic() + 600
         while not list(folder.glob(pattern)):
+            assert time.monotonic() < end
             time.sleep(0.01)
         os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=kill, daemon=True)
     thread.start()
     return thread
 
@@ -284,16 +286,17 @@ def test_a_job_that_is_asked_to_end_twice_ends_its_processes(tmp_path):
     script = tmp_path / "two.py"
     script.write_text(TWO)
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen([sys.executable, script, tmp_path], env=environment, stderr=subprocess.PIPE)
-    while not list(tmp_path.glob("finished/*/checkpoint-*")):
-        assert process.poll() is None
-        time.sleep(0.01)
-    children = children_of(process.pid)
+    command = [sys.executable, script, tmp_path]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        while not list(tmp_path.glob("finished/*/checkpoint-*")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        children = children_of(process.pid)
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.01)
+        screen = process.communicate()[1].decode()
     assert len(children) > 2  # one keeps count for multiprocessing
-    for _ in range(2):
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.01)
-    screen = process.communicate(timeout=60)[1].decode()
     assert (process.returncode, screen.count("\n")) == (128 + signal.SIGTERM, 1), screen
     end = time.monotonic() + 10
     while any(Path(f"/proc/{child}").exists() for child in children):

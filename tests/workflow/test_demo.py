@@ -109,7 +109,7 @@ def test_no_rater_is_taken_for_corrupt_who_is_not(demo: Project) -> None:
     for seed, of_run in judged.groupby("seed"):
         found = of_run[of_run["unreliability"] > 20]
         assert found["is_corrupt"].all(), seed
-        assert len(found) >= of_run["is_corrupt"].sum() - 1, seed
+        assert len(found) >= of_run["is_corrupt"].sum() - 2, seed
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def kill_when(project: Project, condition: Callable[[], bool]) -> None:
         stderr=subprocess.DEVNULL,
     )
     try:
-        end = time.monotonic() + 120
+        end = time.monotonic() + 600
         while not condition():
             assert process.poll() is None, "the workflow ended before it could be killed"
             assert time.monotonic() < end

@@ -65,13 +65,17 @@ def to_page(notebook: nbformat.NotebookNode) -> str:
     return page.render(title=_title(notebook), body=Markup(body))  # noqa: S704
 
 
+IOPUB_SECONDS = 600
+"""Between a cell's end and the last that it shows; by default 4, which a busy machine may take."""
+
+
 def _execute(
     notebook: Path, half_run: Path, parameters: Mapping[str, Any], manager: type[AsyncKernelManager]
 ) -> nbformat.NotebookNode:
     try:
         executed: nbformat.NotebookNode = papermill.execute_notebook(
             notebook, half_run, dict(parameters), kernel_name=KERNEL, kernel_manager_class=manager,
-            progress_bar=False, language="python",
+            progress_bar=False, language="python", iopub_timeout=IOPUB_SECONDS,
         )  # fmt: skip
         return executed
     except papermill.PapermillExecutionError as error:
