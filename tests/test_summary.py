@@ -264,5 +264,7 @@ def test_downloads_of_the_last_start_are_told_wherever_they_lie(
 
 
 def test_folder_in_which_nothing_was_made_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="No workflow was started in .*; give the folder of a scale"):
+    with pytest.raises(
+        UserError, match=r"begun\.json is not there, which every start .*; give the folder of a scale"
+    ):
         last_start(tmp_path)

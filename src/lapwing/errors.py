@@ -34,8 +34,8 @@ def optional(module: str, extra: str) -> Any:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown word: the nearest known one, or all of them."""
     known = sorted(known)
-    key, colon, value = word.partition(":")
-    if colon and key in known:
+    key, _, value = word.partition(":")
+    if value and key in known:
         return f"in YAML a space follows the colon: {key}: {value}"
     near = difflib.get_close_matches(word, known, n=1)
     return f"did you mean {near[0]}?" if near else f"known: {', '.join(known) or 'none'}."

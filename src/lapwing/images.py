@@ -20,9 +20,11 @@ def labels_of(image: Path) -> dict[str, str]:
         return {}
     command = [program, "inspect", "--json", "--labels", str(image)]
     answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
-    if answer.returncode:
+    try:
+        labels: dict[str, str] | None = json.loads(answer.stdout)["data"]["attributes"]["labels"]
+    except (ValueError, LookupError, TypeError):
         return {}
-    return json.loads(answer.stdout)["data"]["attributes"]["labels"] or {}
+    return labels or {}
 
 
 def check_images(images: Iterable[Path]) -> None:

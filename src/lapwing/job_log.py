@@ -135,7 +135,11 @@ class _Stop:
 
     def __call__(self, number: int, frame: object) -> NoReturn:
         self.ignore_signals()  # one more must not break the orderly end
-        self.asked = self.asked or signal.Signals(number)
+        if self.asked is None:
+            self.asked = signal.Signals(number)
+            _write(
+                2, f"{self.asked.name} asks the job to end\n"
+            )  # the log tells it also if this is swallowed
         raise Stopped
 
     def _raise_later(self, lost: "sys.UnraisableHookArgs") -> None:

@@ -15,11 +15,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 PLAINER = {
     "missing": "must be given",
     **dict.fromkeys(("model_type", "dict_type"), "must be keys with values"),
-    "list_type": "must be a list",
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "must be a list"),
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float"), "must be a whole number"),
     **dict.fromkeys(("float_type", "float_parsing"), "must be a number"),
     **dict.fromkeys(("bool_type", "bool_parsing"), "must be true or false"),
-    "string_type": "must be text",
+    **dict.fromkeys(("string_type", "invalid_key"), "must be text"),
     "path_type": "must be a path",
 }
 """What pydantic says by type of problem, in words of no programming language."""

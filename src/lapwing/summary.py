@@ -88,7 +88,10 @@ def last_start(results: Path) -> Start:
     """
     stamp = _stamp(results)
     if not stamp.is_file():
-        raise UserError(f"No workflow was started in {results}; give the folder of a scale, as outputs/demo.")
+        raise UserError(
+            f"{stamp} is not there, which every start of the workflow writes; give the folder of a scale, "
+            "as outputs/demo."
+        )
     return Start(stamp.stat().st_mtime, Path(files.read_json(stamp)["raw"]))
 
 

@@ -10,7 +10,7 @@ from collections import namedtuple
 from collections.abc import Callable, Collection
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
@@ -20,9 +20,9 @@ from lapwing.datasets.archive import read_members
 from lapwing.datasets.base import Dataset, Member, RemoteFile, Terms
 from lapwing.datasets.download import check_available, download, download_files, marks_of_part, missing_step
 from lapwing.datasets.mirror import mark_of
-from lapwing.datasets.raw import read_manifest, verify
+from lapwing.datasets.raw import MANIFEST, read_manifest, verify
 from lapwing.errors import UserError
-from lapwing.files import read_json
+from lapwing.files import read_json, write_json
 from tests.datasets.conftest import (
     IMPATIENT,
     Handler,
@@ -721,7 +721,25 @@ def test_part_that_was_changed_is_taken_anew(kind: str, folder: Path, tmp_path: 
     assert marks[0] != marks[1]
 
 
-def test_mirror_that_is_away_changes_no_part(folder: Path, tmp_path: Path) -> None:
+def unreadable(*asked: object, **options: object) -> NoReturn:
+    """A mirror of another user."""
+    raise PermissionError
+
+
+def test_part_from_before_there_were_marks_has_none(folder: Path, tmp_path: Path) -> None:
+    """Else an update would have it fetched again, though the mirror may be away."""
+    put(tmp_path / "mirror", {"pieces/some/a/1.txt": b"one"})
+    dataset = dataset_of(tree_of(tar_of(TREE), parts=("pieces/some",)))
+    fetch(dataset, folder, [tmp_path / "mirror"], offline=True, part=True)
+    manifest = read_manifest(folder)
+    manifest["set.tar.gz"]["packed"] = True
+    write_json(folder / MANIFEST, manifest)
+    assert marks_of_part(dataset, [], folder) == {}
+
+
+def test_mirror_that_is_away_changes_no_part(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mirror = tmp_path / "mirror"
     put(mirror, {"pieces/some/a/1.txt": b"one"})
     dataset = dataset_of(tree_of(tar_of(TREE), parts=("pieces/some",)))
@@ -730,6 +748,9 @@ def test_mirror_that_is_away_changes_no_part(folder: Path, tmp_path: Path) -> No
     marks = marks_of_part(dataset, [mirror], folder)
     assert marks.keys() == {"set.tar.gz"}
     assert marks_of_part(dataset, [], folder) == marks
+    monkeypatch.setattr("lapwing.datasets.download.mirror_copies", unreadable)
+    assert marks_of_part(dataset, [mirror], folder) == marks
+    monkeypatch.undo()
     fetch(dataset, folder, [], offline=True, part=True)
     assert members_of(folder / "set.tar.gz") == {"set/a/1.txt": b"one"}
 

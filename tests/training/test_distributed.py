@@ -288,8 +288,10 @@ def test_a_job_that_is_asked_to_end_twice_ends_its_processes(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, script, tmp_path]
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE) as process:
+        end = time.monotonic() + 600
         while not list(tmp_path.glob("finished/*/checkpoint-*")):
             assert process.poll() is None
+            assert time.monotonic() < end
             time.sleep(0.01)
         children = children_of(process.pid)
         for _ in range(2):

@@ -11,7 +11,6 @@ from tempfile import gettempdir
 
 import pytest
 
-from lapwing.errors import UserError
 from lapwing.training import gpus
 from lapwing.training.gpus import VISIBLE, gpus_here, gpus_of_job, visible_gpus
 
@@ -22,6 +21,7 @@ MakeGPUs = Callable[[int], None]
 def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeGPUs:
     """Gives the machine so many GPUs, as its driver names them, and folders of its own."""
     monkeypatch.setattr(gpus, "NVIDIA", tmp_path / "driver")
+    monkeypatch.setattr(gpus, "DEVICES", tmp_path / "devices")
     monkeypatch.setattr("tempfile.tempdir", f"{tmp_path}")
     monkeypatch.delenv(VISIBLE, raising=False)
 
@@ -40,6 +40,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeGPUs:
         (None, ["A100", "A100"], ["0", "1"]),
         ("1", ["A100", "A100"], ["1"]),
         ("GPU-8932, 0,-1,1", ["A100", "A100"], ["GPU-8932", "0"]),
+        ("1,2,0", ["A100", "A100"], ["1"]),
+        ("1,1,0", ["A100", "A100"], ["1", "0"]),
         ("", [], []),
         ("-1,0", [], []),
     ],
@@ -58,6 +60,24 @@ def test_a_gpu_that_cuda_is_not_to_see_is_not_here(
     assert visible_gpus() == visible
 
 
+def test_jobs_take_gpus_of_one_model_unless_more_are_named(
+    machine: MakeGPUs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine(3)
+    (gpus.NVIDIA / "0000:02:00.0/information").write_text("Model: \t\t T400\n")
+    assert visible_gpus() == ["0"]
+    monkeypatch.setenv(VISIBLE, "0,1")
+    assert visible_gpus() == ["0", "1"]
+
+
+def test_container_may_have_fewer_gpus_than_its_machine(machine: MakeGPUs) -> None:
+    machine(3)
+    gpus.DEVICES.mkdir()
+    for name in ("nvidia1", "nvidiactl", "nvidia-uvm"):
+        (gpus.DEVICES / name).touch()
+    assert visible_gpus() == ["0"]
+
+
 def test_what_is_shown_is_nothing_where_there_are_no_gpus(
     machine: MakeGPUs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -69,7 +89,7 @@ JOB = """
 import os, sys
 from pathlib import Path
 from lapwing.training import gpus
-gpus.NVIDIA = Path(sys.argv[1])
+gpus.NVIDIA, gpus.DEVICES = Path(sys.argv[1]), Path(sys.argv[1], "none")
 with gpus.gpus_of_job(int(sys.argv[2])):
     print(os.environ.get(gpus.VISIBLE), flush=True)
     sys.stdin.read()
@@ -147,10 +167,16 @@ def test_what_was_visible_is_visible_again(machine: MakeGPUs, monkeypatch: pytes
     assert os.environ[VISIBLE] == "1,0"
 
 
-def test_folder_of_locks_that_is_another_s_is_refused(machine: MakeGPUs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("obstacle", ["a link", "a file"])
+def test_where_there_can_be_no_locks_jobs_take_the_first(
+    machine: MakeGPUs, tmp_path: Path, caplog: pytest.LogCaptureFixture, obstacle: str
+) -> None:
     machine(2)
     (tmp_path / "elsewhere").mkdir()
-    (tmp_path / f"lapwing-gpus-{os.getuid()}").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(UserError, match="lapwing-gpus-.* belongs to another user"), gpus_of_job(1):
-        pass
-    assert VISIBLE not in os.environ
+    folder = tmp_path / f"lapwing-gpus-{os.getuid()}"
+    folder.touch() if obstacle == "a file" else folder.symlink_to(tmp_path / "elsewhere")
+    for _ in range(2):
+        with gpus_of_job(1):
+            assert os.environ[VISIBLE] == "0"
+    assert f"no job can say which GPUs it has: {'[Errno' if obstacle == 'a file' else folder}" in caplog.text
+    assert not list((tmp_path / "elsewhere").iterdir())

@@ -56,7 +56,9 @@ class WithGPUs(Project):
             (driver / f"0000:0{number}:00.0/information").write_text("Model: \t\t NVIDIA Pretended\n")
         pretending.parent.mkdir(exist_ok=True)
         lines = ["from pathlib import Path", "from lapwing.training import gpus"]
-        pretending.write_text("\n".join([*lines, f"gpus.NVIDIA = Path('{driver}')\n"]))
+        pretending.write_text(
+            "\n".join([*lines, f"gpus.NVIDIA, gpus.DEVICES = Path('{driver}'), Path('{driver}/none')\n"])
+        )
         whole = super().environment()
         return {**whole, "PYTHONPATH": f"{pretending.parent}{os.pathsep}{whole['PYTHONPATH']}"}
 
@@ -74,7 +76,7 @@ def test_jobs_of_this_machine_take_its_gpu_in_turn(project: Project) -> None:
     assert at_once(said) == 1
 
 
-def test_each_job_of_this_machine_takes_one_of_its_gpus(project: Project) -> None:
+def test_jobs_of_this_machine_run_on_all_of_its_gpus(project: Project) -> None:
     said = WithGPUs(project.folder, 2).run("--until", "train")
     assert at_once(said) == 2
     for log in logs_of_training(project):

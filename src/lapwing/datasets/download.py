@@ -129,17 +129,17 @@ def _permission(key: str, dataset: Dataset, mirrors: Sequence[Path], accepted: C
 def marks_of_part(dataset: Dataset, mirrors: Sequence[Path], folder: Path) -> dict[str, str]:
     """What tells a part of a collection from another: marks of what mirrors hold in place of its archives.
 
-    Where no mirror has any, that of which the raw `folder` was made: a mirror that is away changes nothing.
+    Where no mirror has any, that of which the raw `folder` was made: a mirror that is away or cannot be read
+    changes nothing.
     """
     recorded = _recorded(folder)
-    marks = {}
+    marks = {file.name: recorded.get(file.name, {}).get(PACKED) for file in dataset.files}
     for file in dataset.files:
-        copy = mirror_copies(file, dataset, mirrors, part=True).get(file.name)
-        if copy is None:
-            marks[file.name] = recorded.get(file.name, {}).get(PACKED)
-        elif not is_official(file, copy):
-            marks[file.name] = mark_of(copy)
-    return {name: mark for name, mark in marks.items() if mark}
+        with contextlib.suppress(OSError):
+            if copy := mirror_copies(file, dataset, mirrors, part=True).get(file.name):
+                marks[file.name] = None if is_official(file, copy) else mark_of(copy)
+    # What was packed before there were marks says only that it was.
+    return {name: mark for name, mark in marks.items() if isinstance(mark, str)}
 
 
 def download_files(

@@ -24,6 +24,8 @@ from lapwing.errors import UserError, did_you_mean
 from lapwing.results.layout import templates
 
 KERNEL = "lapwing"
+IOPUB_SECONDS = 120
+"""Between a cell's end and the last that it shows; by default 4, which a busy machine may take."""
 LONGEST_SOCKET_FOLDER = 90
 """The system allows some 107 bytes for the name of a socket; beyond, a port serves."""
 
@@ -63,10 +65,6 @@ def to_page(notebook: nbformat.NotebookNode) -> str:
     page = templates().get_template("notebook.html.j2")
     # What the notebook shows is HTML made from Markdown and from this package's templates, which escape.
     return page.render(title=_title(notebook), body=Markup(body))  # noqa: S704
-
-
-IOPUB_SECONDS = 600
-"""Between a cell's end and the last that it shows; by default 4, which a busy machine may take."""
 
 
 def _execute(

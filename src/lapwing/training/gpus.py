@@ -10,12 +10,12 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from lapwing.errors import UserError
-
 log = logging.getLogger(__name__)
 
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 """Where NVIDIA's driver has a folder for each GPU."""
+DEVICES = Path("/dev")
+"""Where each GPU that can be used has a node."""
 
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -32,15 +32,29 @@ def gpus_here() -> list[str]:
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that a job on this machine may see, as `CUDA_VISIBLE_DEVICES` calls them."""
-    here = gpus_here()
-    return (_shown() or [str(number) for number in range(len(here))]) if here else []
+    """The GPUs that jobs on this machine may take, as `CUDA_VISIBLE_DEVICES` calls them.
+
+    Where it names none: all if they are of one model, else only CUDA's first, which is the fastest.
+    """
+    models = gpus_here()
+    if not models or VISIBLE in os.environ:
+        return _shown() if models else []
+    if len(set(models)) > 1:
+        return ["0"]
+    # In a container there may be fewer than its machine's driver names; before a machine uses one, no node.
+    nodes = len(list(DEVICES.glob("nvidia[0-9]*"))) or len(models)
+    return [str(number) for number in range(min(nodes, len(models)))]
 
 
 def _shown() -> list[str]:
-    """Those that `CUDA_VISIBLE_DEVICES` names; CUDA reads it up to the first that cannot be."""
-    names = (name.strip() for name in os.environ.get(VISIBLE, "").split(","))
-    return list(itertools.takewhile(lambda name: name not in ("", "-1"), names))
+    """Those that `CUDA_VISIBLE_DEVICES` names; CUDA reads it up to the first that is not there."""
+    there = len(list(NVIDIA.glob("*/information")))
+
+    def is_there(name: str) -> bool:
+        return int(name) < there if name.isdecimal() else name not in ("", "-1")
+
+    names = [name.strip() for name in os.environ.get(VISIBLE, "").split(",")]
+    return list(dict.fromkeys(itertools.takewhile(is_there, names)))
 
 
 @contextlib.contextmanager
@@ -53,9 +67,13 @@ def gpus_of_job(number: int) -> Iterator[None]:
     visible = visible_gpus()
     with contextlib.ExitStack() as held:
         if len(visible) > number:
-            before, chosen = os.environ.get(VISIBLE), _take(visible, number, held)
+            try:
+                chosen = _take(visible, number, held)
+            except OSError as error:  # no reason not to train
+                log.warning("no job can say which GPUs it has: %s", error)
+                chosen = list(visible[:number])
+            held.callback(_show_again, os.environ.get(VISIBLE))
             os.environ[VISIBLE] = ",".join(chosen)
-            held.callback(_show_again, before)
             log.info("takes GPU %s of %s", " and ".join(chosen), ", ".join(visible))
         yield
 
@@ -81,7 +99,7 @@ def _locks() -> Path:
     folder = Path(tempfile.gettempdir(), f"lapwing-gpus-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        raise UserError(f"{folder} belongs to another user, and locks of GPUs are to go there; set TMPDIR.")
+        raise PermissionError(f"{folder} belongs to another user")
     return folder
 
 

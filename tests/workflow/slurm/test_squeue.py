@@ -19,6 +19,10 @@ case "$*" in
 *) echo "$*" ;;
 esac
 """
+SCONTROL = """#!/bin/sh
+echo 'AccountingStorageTRES   = cpu,mem'
+echo 'AccountingStorageType   = {}'
+"""
 
 
 @dataclass(frozen=True)
@@ -40,13 +44,15 @@ class Slurm:
         self.command("squeue", SLURM)
         if not (self.folder / "sacct").exists():
             self.command("sacct", "#!/bin/sh\nexit 1\n")
+        if not (self.folder / "scontrol").exists():
+            self.command("scontrol", SCONTROL.format("accounting_storage/none"))
         return subprocess.run(
             [COMMANDS / command, *words],
             cwd=self.folder,
             env={
                 "LAPWING_SQUEUE": str(self.folder / "squeue"),
                 "LAPWING_SACCT": str(self.folder / "sacct") if accounting else "",
-                "PATH": f"{COMMANDS if command == 'sacct' else self.folder}:/usr/bin:/bin",
+                "PATH": f"{f'{COMMANDS}:' * (command == 'sacct')}{self.folder}:/usr/bin:/bin",
             },
             capture_output=True,
             text=True,
@@ -150,17 +156,20 @@ OF_ACCOUNTING = ["-X", "--noheader", "--starttime", "2026-01-01T00:00", "--endti
 
 
 @pytest.mark.parametrize(
-    ("script", "said"),
+    ("accounting", "script", "said"),
     [
-        ("echo '1|RUNNING'", "1|RUNNING\n"),
-        ("echo Slurm accounting storage is disabled >&2; exit 1", "2|PENDING\n"),
-        ("sleep 4; exit 1", ""),
+        ("accounting_storage/slurmdbd", "echo '1|RUNNING'", "1|RUNNING\n"),
+        ("accounting_storage/slurmdbd", "echo Connection refused >&2; exit 1", ""),
+        ("accounting_storage/none", "echo Slurm accounting storage is disabled >&2; exit 1", "2|PENDING\n"),
+        ("(null)", "echo Slurm accounting storage is disabled >&2; exit 1", "2|PENDING\n"),
     ],
-    ids=["answers", "fails at once", "fails later"],
 )
-def test_queue_is_asked_where_accounting_fails_at_once(slurm: Slurm, script: str, said: str) -> None:
-    """Later there is no time left, of the minute that the plugin waits."""
+def test_queue_is_asked_where_slurm_keeps_no_accounts(
+    slurm: Slurm, accounting: str, script: str, said: str
+) -> None:
+    """A database that is away for a while says nothing of jobs: the queue may have forgotten them."""
     slurm.command("sacct", f"#!/bin/sh\n{script}\n")
+    slurm.command("scontrol", SCONTROL.format(accounting))
     slurm.listed("2|PENDING")
     asked = slurm.ask(*OF_ACCOUNTING, command="sacct")
     assert (asked.returncode, asked.stdout, asked.stderr) == (0, said, "")
