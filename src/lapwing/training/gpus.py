@@ -16,8 +16,6 @@ NVIDIA = Path("/proc/driver/nvidia/gpus")
 """Where NVIDIA's driver has a folder for each GPU."""
 DEVICES = Path("/dev")
 """Where each GPU that can be used has a node."""
-
-
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """By it a scheduler, or a user, says which GPUs a job may see."""
 
@@ -79,8 +77,8 @@ def gpus_of_job(number: int) -> Iterator[None]:
 
 
 def _take(visible: Sequence[str], number: int, held: contextlib.ExitStack) -> list[str]:
-    """Those that no job has first, then those that one has, and so on; `held` keeps their locks."""
-    folder, chosen = _locks(), list[str]()
+    """The GPUs that no job has first, then those that one has, and so on; `held` keeps their locks."""
+    folder, chosen = _locks(), []
     with (folder / "taking").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)  # two jobs of two GPUs each must not get one of both
         for jobs in itertools.count():
