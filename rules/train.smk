@@ -1,13 +1,13 @@
-from lapwing.training.gpus import gpus_here, visible_gpus
+from lapwing.training.gpus import visible_gpus
 
 # Each job on this machine takes a GPU, or as many as it trains on: as many jobs at once as there are GPUs for, where each
 # core would bring one. `--resources jobs_on_gpu=8` lets more share them. Those on a cluster do not count (`local`): its
 # scheduler shows each its own.
 on_this_gpu = {}
-if plan.settings.device == "cuda" or (plan.settings.device == "auto" and gpus_here()):
+visible = visible_gpus()
+if plan.settings.device == "cuda" or (plan.settings.device == "auto" and visible):
     on_this_gpu["jobs_on_gpu"] = 1
-    at_once = max(1, len(visible_gpus()) // processes_of_run)
-    workflow.global_resources.setdefault("jobs_on_gpu", at_once)
+    workflow.global_resources.setdefault("jobs_on_gpu", max(1, len(visible) // processes_of_run))
 
 
 resource_scopes:

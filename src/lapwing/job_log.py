@@ -137,9 +137,8 @@ class _Stop:
         self.ignore_signals()  # one more must not break the orderly end
         if self.asked is None:
             self.asked = signal.Signals(number)
-            _write(
-                2, f"{self.asked.name} asks the job to end\n"
-            )  # the log tells it also if this is swallowed
+            # The log tells it also where other code swallows what is raised.
+            _write(2, f"{self.asked.name} asks the job to end\n")
         raise Stopped
 
     def _raise_later(self, lost: "sys.UnraisableHookArgs") -> None:

@@ -657,7 +657,10 @@ def test_unpacked_tree_in_a_mirror_stands_for_its_archive(folder: Path, tmp_path
     for _ in range(2):  # the second time the folder is found complete
         fetch(dataset, folder, [tmp_path / "mirror"], offline=True)
         assert members_of(folder / "set.tar.gz") == TREE
-        assert read_manifest(folder)["set.tar.gz"]["packed"] == mark_of(tmp_path / "mirror/small-set/set")
+        [file] = dataset.files
+        assert read_manifest(folder)["set.tar.gz"]["packed"] == mark_of(
+            file, tmp_path / "mirror/small-set/set"
+        )
     verify(dataset, folder)
 
 

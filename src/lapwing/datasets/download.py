@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 from lapwing.datasets import datasets
 from lapwing.datasets.archive import pack, unpack
 from lapwing.datasets.base import Content, Dataset, Member, RemoteFile
-from lapwing.datasets.mirror import is_official, mark_of, mirror_copies, what_is_missing
+from lapwing.datasets.mirror import mark_of, mirror_copies, what_is_missing
 from lapwing.datasets.raw import (
     MANIFEST,
     PACKED,
@@ -137,7 +137,7 @@ def marks_of_part(dataset: Dataset, mirrors: Sequence[Path], folder: Path) -> di
     for file in dataset.files:
         with contextlib.suppress(OSError):
             if copy := mirror_copies(file, dataset, mirrors, part=True).get(file.name):
-                marks[file.name] = None if is_official(file, copy) else mark_of(copy)
+                marks[file.name] = mark_of(file, copy)
     # What was packed before there were marks says only that it was.
     return {name: mark for name, mark in marks.items() if isinstance(mark, str)}
 
@@ -261,7 +261,7 @@ class _Work:
         """Whether a mirror holds another part of a file than that which the raw folder was made of."""
         mark = self.recorded.get(file.name, {}).get(PACKED)
         copy = self.copies(file).get(file.name) if self.part and mark else None
-        return copy is not None and (is_official(file, copy) or mark != mark_of(copy))
+        return copy is not None and mark != mark_of(file, copy)
 
     # -- what is there already ---------------------------------------------------------------------
 
@@ -323,9 +323,9 @@ class _Work:
 
     def packed(self, file: RemoteFile, source: Path) -> Manifest:
         """An archive out of a folder that holds its files, or a part of it; empty for the official one."""
-        if is_official(file, source):
+        mark, target = mark_of(file, source), self.whole / file.name
+        if mark is None:
             return {}
-        target, mark = self.whole / file.name, mark_of(source)
         if source.is_dir():
             pack(source, file.tree, target, file.needed)
         else:

@@ -32,17 +32,14 @@ def mirror_copies(
     return found if len(found) == len(members) else {}
 
 
-def is_official(file: RemoteFile, copy: Path) -> bool:
-    """Whether what a mirror holds of a file is the file itself, and not a folder or a part in its place."""
-    return copy.is_file() and copy.name == file.name
-
-
-def mark_of(copy: Path) -> str:
-    """What tells an archive or a folder from what it was before it was changed.
+def mark_of(file: RemoteFile, copy: Path) -> str | None:
+    """What tells a folder or a part, which a mirror holds in the place of a file, from what it was before.
 
     Cheap, as a folder may hold a hundred thousand files: every name counts, and the times of folders and of
-    what lies at the top.
+    what lies at the top. None: the mirror holds the file itself.
     """
+    if copy.is_file() and copy.name == file.name:
+        return None
     names = {os.path.relpath(folder, copy): sorted(below + files) for folder, below, files in os.walk(copy)}
     looked_at = sorted(path for path in {copy, *copy.glob("*"), *map(copy.joinpath, names)} if path.exists())
     times = [[os.path.relpath(path, copy), path.stat().st_mtime_ns] for path in looked_at]

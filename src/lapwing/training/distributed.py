@@ -37,6 +37,7 @@ from torch.multiprocessing.spawn import ProcessContext, ProcessException, spawn
 from lapwing.errors import UserError
 from lapwing.job_log import configure_logging, in_one_sentence
 from lapwing.training.data import bounds, cut
+from lapwing.words import many
 
 # What mypy is told to ignore here torch annotates in some of the versions that we support, and not in others.
 
@@ -198,7 +199,7 @@ def check_gpus(number: int) -> None:
     seen = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if seen < number:
         raise UserError(
-            f"this job needs {number} GPU{'s' * (number > 1)} (config: gpu, device), and sees {seen} on "
+            f"this job needs {many(number, 'GPU')} (config: gpu, device), and sees {seen} on "
             f"{socket.gethostname()}: {_what_hides_gpus()}; let it see them, or set gpu: 0 and device: cpu."
         )
 

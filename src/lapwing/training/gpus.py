@@ -35,8 +35,10 @@ def visible_gpus() -> list[str]:
     Where it names none: all if they are of one model, else only CUDA's first, which is the fastest.
     """
     models = gpus_here()
-    if not models or VISIBLE in os.environ:
-        return _shown() if models else []
+    if not models:
+        return []
+    if VISIBLE in os.environ:
+        return _shown()
     if len(set(models)) > 1:
         return ["0"]
     # In a container there may be fewer than its machine's driver names; before a machine uses one, no node.

@@ -154,5 +154,5 @@ def _git(folder: Path, *words: str) -> str | None:
     if git is None:
         return None
     command = [git, "-C", str(folder), *words]
-    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603  # no shell reads it
     return answer.stdout.strip() if answer.returncode == 0 else None
